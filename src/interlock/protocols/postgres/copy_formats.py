@@ -1,0 +1,414 @@
+"""COPY TO STDOUT as replies: three formats, each a `Shape` over whole rows, and `CopyOut`, which finds the rows.
+
+A piece is made of whole CopyData messages that hold exactly one row each, so a lens changes rows and the result
+can be sent as it is. What is no row (the binary header and trailer, a header line) comes as a frame and holds no
+value. Source: PostgreSQL documentation, "COPY", File Formats; what `copyto.c` writes is a subset of what COPY
+FROM reads, and only that subset is taken: anything else is a `ProtocolError` with fault upstream.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Literal, NoReturn, Protocol
+
+from interlock.errors import ProtocolError
+from interlock.exchange import Cell, Column, Row
+from interlock.protocols.postgres import types
+
+_HEAD = Struct("!Bi")
+_COUNT = Struct("!h")
+_LENGTH = Struct("!i")
+_COPY_DATA = ord("d")
+_BINARY_HEADER = b"PGCOPY\n\xff\r\n\0"
+
+
+def _fail(why: str) -> NoReturn:
+    raise ProtocolError(f"malformed COPY data: {why}", fault="upstream")
+
+
+def _payloads(messages: bytes) -> list[bytes]:
+    """The payloads of whole CopyData messages."""
+    found: list[bytes] = []
+    at, end = 0, len(messages)
+    while at < end:
+        if end - at < _HEAD.size:
+            _fail("half a message")
+        kind, length = _HEAD.unpack_from(messages, at)
+        stop = at + 1 + length
+        if kind != _COPY_DATA or length < 4 or stop > end:
+            _fail("not a CopyData message")
+        found.append(messages[at + _HEAD.size : stop])
+        at = stop
+    return found
+
+
+def _messages(payloads: Sequence[bytes]) -> bytes:
+    return b"".join([part for payload in payloads for part in (_HEAD.pack(_COPY_DATA, len(payload) + 4), payload)])
+
+
+class CopyShape(Protocol):
+    """A `Shape` that also knows where its rows end."""
+
+    columns: tuple[Column, ...]
+
+    @abstractmethod
+    def frame(self, data: bytes, first: bool) -> int | None:
+        """The length of the frame at the start of `data` (0: a row comes next; None: more bytes are needed).
+        `first` is true at the very beginning of the stream."""
+
+    @abstractmethod
+    def row(self, data: bytes, at: int, seen: int) -> int:
+        """Where the row that begins at `at` ends; -1 when it is not complete. `seen`: bytes looked at before."""
+
+    @abstractmethod
+    def split_row(self, payload: bytes) -> Row: ...
+
+    @abstractmethod
+    def join_row(self, row: Row) -> bytes: ...
+
+    @abstractmethod
+    def decode(self, column: Column, cell: bytes) -> str | None: ...
+
+    @abstractmethod
+    def encode(self, column: Column, text: str) -> Cell: ...
+
+    def split(self, piece: bytes) -> list[Row]:
+        return [self.split_row(payload) for payload in _payloads(piece)]
+
+    def join(self, rows: Sequence[Row]) -> bytes:
+        return _messages([self.join_row(row) for row in rows])
+
+
+_UNESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_ESCAPES = {v: b"\\" + k for k, v in _UNESCAPES.items()} | {b"\\": b"\\\\"}
+_ESCAPED = re.compile(rb"\\([0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    if code[:1].isdigit() and code[:1] < b"8":
+        return bytes((int(code, 8) & 0xFF,))
+    if code[:1] == b"x" and len(code) > 1:
+        return bytes((int(code[1:], 16),))
+    return _UNESCAPES.get(code, code)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTextShape(CopyShape):
+    """FORMAT text: a line per row, cells between delimiters with backslash escapes; a cell is kept escaped.
+
+    `delimiter` is one byte, `null` the marker of NULL, `header` says that the first line names the columns.
+    """
+
+    columns: tuple[Column, ...]
+    delimiter: bytes = b"\t"
+    null: bytes = b"\\N"
+    header: bool = False
+
+    def frame(self, data: bytes, first: bool) -> int | None:
+        if not (first and self.header):
+            return 0
+        end = data.find(b"\n")
+        return None if end < 0 else end + 1
+
+    def row(self, data: bytes, at: int, seen: int) -> int:
+        return data.find(b"\n", max(at, seen)) + 1 or -1
+
+    def split_row(self, payload: bytes) -> Row:
+        line = payload[:-1]
+        if payload[-1:] != b"\n" or b"\n" in line:
+            _fail("a message is not one line")
+        null = self.null
+        if b"\\" + self.delimiter in line:
+            cells = self._split_escaped(line)
+        else:
+            # A table without columns gives empty lines.
+            cells = line.split(self.delimiter) if self.columns or line else []
+        if len(cells) != len(self.columns):
+            _fail(f"a row has {len(cells)} columns instead of {len(self.columns)}")
+        return [None if cell == null else cell for cell in cells]
+
+    def join_row(self, row: Row) -> bytes:
+        null = self.null
+        return self.delimiter.join([null if cell is None else cell for cell in row]) + b"\n"
+
+    def decode(self, column: Column, cell: bytes) -> str | None:
+        return types.decode(column.type, 0, _ESCAPED.sub(_unescape, cell) if b"\\" in cell else cell)
+
+    def encode(self, column: Column, text: str) -> Cell:
+        cell = types.encode(column.type, 0, text)
+        if cell is None:
+            return None
+        escapes = _ESCAPES | {self.delimiter: _ESCAPES.get(self.delimiter, b"\\" + self.delimiter)}
+        return b"".join([escapes.get(cell[i : i + 1], cell[i : i + 1]) for i in range(len(cell))])
+
+    def _split_escaped(self, line: bytes) -> list[bytes]:
+        cells, start, at = [], 0, 0
+        while at < len(line):
+            byte = line[at : at + 1]
+            if byte == b"\\":
+                at += 2
+            elif byte == self.delimiter:
+                cells.append(line[start:at])
+                at = start = at + 1
+            else:
+                at += 1
+        cells.append(line[start:])
+        return cells
+
+
+@dataclass(frozen=True, slots=True)
+class CopyCsvShape(CopyShape):
+    """FORMAT csv: a cell is kept with its quotes. `null` counts only unquoted. `force_quote` names columns that
+    are always quoted (`*`: all). Cells may hold newlines inside quotes; quotes stand around a whole cell or not at all."""
+
+    columns: tuple[Column, ...]
+    delimiter: bytes = b","
+    null: bytes = b""
+    header: bool = False
+    quote: bytes = b'"'
+    escape: bytes = b'"'
+    force_quote: frozenset[str] = frozenset()
+    _cell: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+    _special: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        q, e, d = re.escape(self.quote), re.escape(self.escape), re.escape(self.delimiter)
+        inner = rb"(?:[^%b]|%b%b)*+" % (q, q, q) if q == e else rb"(?:[^%b%b]|%b[%b%b])*+" % (q, e, e, q, e)
+        object.__setattr__(self, "_cell", re.compile(rb"(%b%b%b|[^%b%b\r\n]*+)(%b|\n)" % (q, inner, q, q, d, d)))
+        object.__setattr__(self, "_special", re.compile(rb"[%b%b\r\n]|^\s|\s$|^\\\.$" % (q, d)))
+
+    def frame(self, data: bytes, first: bool) -> int | None:
+        if not (first and self.header):
+            return 0
+        end = self.row(data, 0, 0)
+        return None if end < 0 else end
+
+    def row(self, data: bytes, at: int, seen: int) -> int:
+        # A row without its newline cannot be complete, and the search for one is cheap.
+        if data.find(b"\n", max(at, seen)) < 0:
+            return -1
+        cell = self._cell.match(data, at)
+        while cell is not None:
+            if cell[2] == b"\n":
+                return cell.end()
+            cell = self._cell.match(data, cell.end())
+        return -1
+
+    def split_row(self, payload: bytes) -> Row:
+        null, found, at = self.null, list[Cell](), 0
+        while True:
+            cell = self._cell.match(payload, at)
+            if cell is None:
+                _fail("a csv cell is not closed, or not quoted as a whole")
+            found.append(None if cell[1] == null else cell[1])
+            at = cell.end()
+            if cell[2] == b"\n":
+                break
+        if not self.columns and payload == b"\n":
+            return []
+        if at != len(payload):
+            _fail("a message is not one row")
+        if len(found) != len(self.columns):
+            _fail(f"a row has {len(found)} columns instead of {len(self.columns)}")
+        return found
+
+    def join_row(self, row: Row) -> bytes:
+        null = self.null
+        return self.delimiter.join([null if cell is None else cell for cell in row]) + b"\n"
+
+    def decode(self, column: Column, cell: bytes) -> str | None:
+        if cell[:1] == self.quote and len(cell) > 1:
+            quote, escape = self.quote, self.escape
+            cell = re.sub(re.escape(escape) + b"([" + re.escape(escape) + re.escape(quote) + b"])", rb"\1", cell[1:-1])
+        return types.decode(column.type, 0, cell)
+
+    def encode(self, column: Column, text: str) -> Cell:
+        cell = types.encode(column.type, 0, text)
+        if cell is None:
+            return None
+        forced = column.name in self.force_quote or "*" in self.force_quote
+        if not forced and cell != self.null and not self._special.search(cell):
+            return cell
+        inner = cell.replace(self.escape, self.escape * 2)
+        if self.quote != self.escape:
+            inner = inner.replace(self.quote, self.escape + self.quote)
+        return self.quote + inner + self.quote
+
+
+@dataclass(frozen=True, slots=True)
+class CopyBinaryShape(CopyShape):
+    """FORMAT binary: a row is a column count, then each cell with its length; cells are in the binary format."""
+
+    columns: tuple[Column, ...]
+
+    def frame(self, data: bytes, first: bool) -> int | None:
+        if first:
+            start = len(_BINARY_HEADER)
+            if data[:start] != _BINARY_HEADER[: len(data)]:
+                _fail("the binary header is missing")
+            if len(data) < start + 8:
+                return None
+            flags, extension = Struct("!Ii").unpack_from(data, start)
+            if flags & 0xFFFF_0000 or extension < 0:
+                _fail("the binary header has flags that change the format")
+            return None if len(data) < start + 8 + extension else start + 8 + extension
+        if len(data) < _COUNT.size:
+            return None
+        return _COUNT.size if data[: _COUNT.size] == b"\xff\xff" else 0
+
+    def row(self, data: bytes, at: int, seen: int) -> int:
+        end = len(data)
+        if end - at < _COUNT.size:
+            return -1
+        (count,) = _COUNT.unpack_from(data, at)
+        if count != len(self.columns):
+            _fail(f"a row has {count} columns instead of {len(self.columns)}")
+        at += _COUNT.size
+        for _ in range(count):
+            if end - at < _LENGTH.size:
+                return -1
+            (length,) = _LENGTH.unpack_from(data, at)
+            if length < -1:
+                _fail("a length is negative")
+            at += _LENGTH.size + max(length, 0)
+        return at if at <= end else -1
+
+    def split_row(self, payload: bytes) -> Row:
+        if self.row(payload, 0, 0) != len(payload):
+            _fail("a message is not one row")
+        at, found = _COUNT.size, list[Cell]()
+        for _ in self.columns:
+            (length,) = _LENGTH.unpack_from(payload, at)
+            at += _LENGTH.size
+            found.append(None if length < 0 else payload[at : at + length])
+            at += max(length, 0)
+        return found
+
+    def join_row(self, row: Row) -> bytes:
+        parts = [_COUNT.pack(len(row))]
+        for cell in row:
+            parts.append(_LENGTH.pack(-1) if cell is None else _LENGTH.pack(len(cell)) + cell)
+        return b"".join(parts)
+
+    def decode(self, column: Column, cell: bytes) -> str | None:
+        return types.decode(column.type, 1, cell)
+
+    def encode(self, column: Column, text: str) -> Cell:
+        return types.encode(column.type, 1, text)
+
+
+def copy_shape(
+    columns: tuple[Column, ...],
+    format: str,
+    *,
+    delimiter: str | None = None,
+    null: str | None = None,
+    header: bool = False,
+    quote: str | None = None,
+    escape: str | None = None,
+    force_quote: frozenset[str] = frozenset(),
+) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
+    """The shape for a COPY statement's options, with PostgreSQL's defaults where an option is not given.
+
+    Raises `ProtocolError` (fault client) for a format or an option that is not known here.
+    """
+    if any(option is not None and len(option.encode()) != 1 for option in (delimiter, quote, escape)):
+        raise ProtocolError("COPY delimiter, quote and escape must be one byte", fault="client")
+    match format:
+        case "binary":
+            return CopyBinaryShape(columns)
+        case "text":
+            return CopyTextShape(columns, (delimiter or "\t").encode(), ("\\N" if null is None else null).encode(), header)
+        case "csv":
+            mark = (quote or '"').encode()
+            return CopyCsvShape(
+                columns,
+                (delimiter or ",").encode(),
+                (null or "").encode(),
+                header,
+                mark,
+                escape.encode() if escape else mark,
+                force_quote,
+            )
+        case _:
+            raise ProtocolError(f"COPY format {format!r} is not known", fault="client")
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPiece:
+    """A piece of a COPY reply, as whole CopyData messages. `rows` pieces hold `count` rows and go through a
+    `Release`; `frame` pieces hold no value (header, column names, trailer)."""
+
+    kind: Literal["rows", "frame"]
+    data: bytes
+    count: int = 0
+
+
+class CopyOut:
+    """Finds the rows in the CopyData messages of a COPY TO STDOUT, however they are cut.
+
+    At most `row_bytes_max` bytes of a row that is not complete are kept; a longer row is a `ProtocolError`.
+    """
+
+    def __init__(self, shape: CopyTextShape | CopyCsvShape | CopyBinaryShape, row_bytes_max: int) -> None:
+        self.shape = shape
+        self._max = row_bytes_max
+        self._rest = b""
+        self._seen = 0
+        self._first = True
+        self._closed = False
+
+    def feed(self, messages: bytes) -> list[CopyPiece]:
+        """The pieces that these whole CopyData messages complete, in order."""
+        pieces: list[CopyPiece] = []
+        rows: list[bytes] = []
+        for payload in _payloads(messages):
+            self._feed(payload, pieces, rows)
+        self._flush(pieces, rows)
+        return pieces
+
+    def end(self) -> None:
+        """CopyDone came. Raises `ProtocolError` when a row is not complete or the binary trailer is missing."""
+        if self._rest:
+            _fail("it ends within a row")
+        if isinstance(self.shape, CopyBinaryShape) and not self._closed:
+            _fail("the trailer is missing")
+
+    def _feed(self, payload: bytes, pieces: list[CopyPiece], rows: list[bytes]) -> None:
+        data = self._rest + payload if self._rest else payload
+        shape, seen, at, end = self.shape, self._seen, 0, len(data)
+        self._rest, self._seen = b"", 0
+        while at < end:
+            if self._closed:
+                _fail("bytes follow the trailer")
+            if self._first or isinstance(shape, CopyBinaryShape):
+                size = shape.frame(data[at:] if at else data, self._first)
+                if size is None:
+                    break
+                if size:
+                    self._flush(pieces, rows)
+                    pieces.append(CopyPiece("frame", _messages([data[at : at + size]])))
+                    self._closed = isinstance(shape, CopyBinaryShape) and not self._first
+                    self._first, at = False, at + size
+                    continue
+                self._first = False
+            stop = shape.row(data, at, seen)
+            if stop < 0:
+                break
+            rows.append(data[at:stop])
+            at = stop
+        if end - at > self._max:
+            raise ProtocolError(f"a COPY row is over the limit of {self._max} bytes", fault="upstream")
+        if at < end:
+            self._rest = data[at:]
+            self._seen = len(self._rest)
+
+    def _flush(self, pieces: list[CopyPiece], rows: list[bytes]) -> None:
+        if rows:
+            pieces.append(CopyPiece("rows", _messages(rows), len(rows)))
+            rows.clear()

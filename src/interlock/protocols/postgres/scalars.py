@@ -1,0 +1,374 @@
+"""PostgreSQL's scalar types in both formats: `SCALARS` maps a type OID to its codec.
+
+Text is what the server would write with `DateStyle = ISO`. `Scalar.valid` gives the canonical text of a value,
+or None where the type cannot hold it; `pack` takes canonical text only. Malformed binary raises `struct.error`
+or `ValueError`, which `types.py` turns into `ProtocolError`. Source: PostgreSQL's `*send`/`*recv` functions
+(src/backend/utils/adt) and `pg_type.dat` for the OIDs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import re
+import struct
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BOOL, BYTEA, CHAR, NAME, INT8, INT2, INT4, TEXT, OID = 16, 17, 18, 19, 20, 21, 23, 25, 26
+JSON, XML, CIDR, FLOAT4, FLOAT8, UNKNOWN, MACADDR8, MACADDR, INET = 114, 142, 650, 700, 701, 705, 774, 829, 869
+BPCHAR, VARCHAR, DATE, TIME, TIMESTAMP, TIMESTAMPTZ, NUMERIC, UUID, JSONB = 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950, 3802
+
+_EPOCH_DAYS = 730120  # 2000-01-01, PostgreSQL's epoch, as a proleptic Gregorian ordinal
+_DAY_US = 86_400_000_000
+_DIGITS_MAX = 1000
+"""Longest number that is read; PostgreSQL's own limit for numeric literals is far above any masked value."""
+
+
+def _utf8(data: bytes) -> str:
+    # Replaced, not refused: a SQL_ASCII database sends any bytes, and detectors must still see the rest.
+    return data.decode(errors="replace")
+
+
+def _hold_text(text: str) -> str | None:
+    return None if "\0" in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One type: `valid` text → canonical text or None; `pack`/`unpack` for the binary format;
+    `write`/`read` for the text format."""
+
+    valid: Callable[[str], str | None]
+    pack: Callable[[str], bytes] = str.encode
+    unpack: Callable[[bytes], str] = _utf8
+    write: Callable[[str], bytes] = str.encode
+    read: Callable[[bytes], str] = _utf8
+
+
+def _short_text(limit: int) -> Scalar:
+    return Scalar(lambda text: _hold_text(text) if len(text.encode(errors="replace")) <= limit else None)
+
+
+# Numbers
+
+
+def _integer(shape: str, low: int, high: int) -> Scalar:
+    packer = struct.Struct(shape)
+
+    def valid(text: str) -> str | None:
+        if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+            return None
+        number = int(text)
+        return str(number) if low <= number <= high else None
+
+    return Scalar(valid, lambda text: packer.pack(int(text)), lambda data: str(packer.unpack(data)[0]))
+
+
+_SPECIAL = {"nan": "NaN", "infinity": "Infinity", "+infinity": "Infinity", "inf": "Infinity", "-infinity": "-Infinity", "-inf": "-Infinity"}
+
+
+def _shortest(value: float, packer: struct.Struct) -> str:
+    """The shortest decimal that reads back as the same value, without a useless `.0`."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    data = packer.pack(value)
+    text = next(text for digits in range(6, 18) if packer.pack(float(text := f"{value:.{digits}g}")) == data)
+    return text
+
+
+def _float(shape: str) -> Scalar:
+    packer = struct.Struct(shape)
+
+    def valid(text: str) -> str | None:
+        if special := _SPECIAL.get(text.lower()):
+            return special
+        if len(text) > _DIGITS_MAX or not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,5})?", text):
+            return None
+        value = float(text)
+        try:
+            packer.pack(value)
+        except OverflowError:
+            return None
+        return None if value in (float("inf"), float("-inf")) else text
+
+    return Scalar(valid, lambda text: packer.pack(float(text)), lambda data: _shortest(packer.unpack(data)[0], packer))
+
+
+_NUMERIC_HEAD = struct.Struct("!HhHH")
+_NUMERIC_SIGNS = {0x0000: "", 0x4000: "-"}
+_NUMERIC_SPECIAL = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
+
+
+def _numeric_valid(text: str) -> str | None:
+    if special := _SPECIAL.get(text.lower()):
+        return special
+    if len(text) > _DIGITS_MAX:
+        return None
+    found = re.fullmatch(r"([+-]?)([0-9]*)(?:\.([0-9]*))?", text)
+    if not found or not (found[2] or found[3]):
+        return None
+    whole, part = found[2].lstrip("0") or "0", found[3] or ""
+    sign = "-" if found[1] == "-" and (whole + part).strip("0") else ""
+    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
+
+
+def _numeric_pack(text: str) -> bytes:
+    """Base-10000 digits, the first of weight 10000**weight (numeric_send)."""
+    for sign, name in _NUMERIC_SPECIAL.items():
+        if text == name:
+            return _NUMERIC_HEAD.pack(0, 0, sign, 0)
+    sign = 0x4000 if text.startswith("-") else 0
+    whole, _, part = text.lstrip("-").partition(".")
+    whole = whole.zfill(-(-len(whole) // 4) * 4)
+    padded = part.ljust(-(-len(part) // 4) * 4, "0")
+    digits = [int((whole + padded)[i : i + 4]) for i in range(0, len(whole) + len(padded), 4)]
+    weight = len(whole) // 4 - 1
+    while digits and digits[0] == 0:
+        digits.pop(0)
+        weight -= 1
+    while digits and digits[-1] == 0:
+        digits.pop()
+    return _NUMERIC_HEAD.pack(len(digits), weight if digits else 0, sign, len(part)) + struct.pack(f"!{len(digits)}H", *digits)
+
+
+def _numeric_unpack(data: bytes) -> str:
+    count, weight, sign, scale = _NUMERIC_HEAD.unpack_from(data)
+    digits = struct.unpack(f"!{count}H", data[_NUMERIC_HEAD.size :])
+    if sign in _NUMERIC_SPECIAL:
+        return _NUMERIC_SPECIAL[sign]
+    if sign not in _NUMERIC_SIGNS or scale > 0x3FFF or any(digit > 9999 for digit in digits):
+        raise ValueError("not a numeric")
+    text = "".join(f"{digit:04d}" for digit in digits)
+    point = (weight + 1) * 4
+    if point > len(text):
+        text = text.ljust(point, "0")
+    if point < 0:
+        text, point = "0" * -point + text, 0
+    whole, part = text[:point].lstrip("0") or "0", text[point:][:scale].ljust(scale, "0")
+    return _NUMERIC_SIGNS[sign] + (f"{whole}.{part}" if scale else whole)
+
+
+# Dates and times
+
+
+def _date_text(days: int) -> tuple[str, str]:
+    """The date of a day counted from 2000-01-01, and the era suffix (years before 1 and after 9999 happen)."""
+    # Days to civil date, after H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    shifted = days + _EPOCH_DAYS + 305
+    era, day_of_era = divmod(shifted, 146097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_of_year = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_of_year + 2) // 5 + 1
+    month = month_of_year + 3 if month_of_year < 10 else month_of_year - 9
+    year = year_of_era + era * 400 + (month <= 2)
+    return (f"{year:04d}-{month:02d}-{day:02d}", "") if year > 0 else (f"{1 - year:04d}-{month:02d}-{day:02d}", " BC")
+
+
+def _clock_text(microseconds: int) -> str:
+    seconds, fraction = divmod(microseconds, 1_000_000)
+    text = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{text}.{fraction:06d}".rstrip("0") if fraction else text
+
+
+def _clock_us(text: str) -> int | None:
+    found = re.fullmatch(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,6}))?)?", text)
+    if not found:
+        return None
+    hours, minutes, seconds, part = int(found[1]), int(found[2]), int(found[3] or 0), int((found[4] or "").ljust(6, "0"))
+    microseconds = ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + part
+    return microseconds if minutes < 60 and seconds < 60 and microseconds <= _DAY_US else None
+
+
+def _days(text: str) -> int | None:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return None
+    try:
+        return datetime.date.fromisoformat(text).toordinal() - _EPOCH_DAYS
+    except ValueError:
+        return None
+
+
+def _endless(text: str) -> str | None:
+    return text.lower() if text.lower() in ("infinity", "-infinity") else None
+
+
+def _date() -> Scalar:
+    packer, first, last = struct.Struct("!i"), -(2**31), 2**31 - 1
+
+    def valid(text: str) -> str | None:
+        return _endless(text) or (text if _days(text) is not None else None)
+
+    def pack(text: str) -> bytes:
+        return packer.pack(last if text == "infinity" else first if text == "-infinity" else _days(text))
+
+    def unpack(data: bytes) -> str:
+        (days,) = packer.unpack(data)
+        return "infinity" if days == last else "-infinity" if days == first else "".join(_date_text(days))
+
+    return Scalar(valid, pack, unpack)
+
+
+def _time() -> Scalar:
+    packer = struct.Struct("!q")
+
+    def valid(text: str) -> str | None:
+        microseconds = _clock_us(text)
+        return None if microseconds is None else _clock_text(microseconds)
+
+    def unpack(data: bytes) -> str:
+        (microseconds,) = packer.unpack(data)
+        if not 0 <= microseconds <= _DAY_US:
+            raise ValueError("not a time of day")
+        return _clock_text(microseconds)
+
+    return Scalar(valid, lambda text: packer.pack(_clock_us(text)), unpack)
+
+
+def _timestamp(zone: str) -> Scalar:
+    """`zone` is "" or "+00": with a zone, text is taken and given in UTC."""
+    packer, first, last = struct.Struct("!q"), -(2**63), 2**63 - 1
+
+    def instant(text: str) -> int | None:
+        bare = re.sub(r"(Z|[+-]00(:00)?)$", "", text)
+        if not zone and bare != text:
+            return None
+        day, _, clock = bare.replace("T", " ", 1).partition(" ")
+        days, microseconds = _days(day), _clock_us(clock) if clock else 0
+        return None if days is None or microseconds is None else days * _DAY_US + microseconds
+
+    def written(microseconds: int) -> str:
+        days, rest = divmod(microseconds, _DAY_US)
+        day, era = _date_text(days)
+        return f"{day} {_clock_text(rest)}{zone}{era}"
+
+    def valid(text: str) -> str | None:
+        if endless := _endless(text):
+            return endless
+        microseconds = instant(text)
+        return None if microseconds is None else written(microseconds)
+
+    def pack(text: str) -> bytes:
+        return packer.pack(last if text == "infinity" else first if text == "-infinity" else instant(text))
+
+    def unpack(data: bytes) -> str:
+        (microseconds,) = packer.unpack(data)
+        return "infinity" if microseconds == last else "-infinity" if microseconds == first else written(microseconds)
+
+    return Scalar(valid, pack, unpack)
+
+
+# The rest
+
+
+def _boolean_unpack(data: bytes) -> str:
+    return {b"\0": "f", b"\1": "t"}.get(data) or _bad("boolean")
+
+
+def _bad(what: str) -> str:
+    raise ValueError(f"not a {what}")
+
+
+def _uuid_valid(text: str) -> str | None:
+    try:
+        return str(uuid.UUID(text)) if re.fullmatch(r"\{?[0-9a-fA-F-]{32,36}\}?", text) else None
+    except ValueError:
+        return None
+
+
+def _json_valid(text: str) -> str | None:
+    def refuse(name: str) -> object:
+        raise ValueError(name)
+
+    try:
+        json.loads(text, parse_constant=refuse, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return _hold_text(text)
+
+
+def _jsonb_unpack(data: bytes) -> str:
+    return _utf8(data[1:]) if data[:1] == b"\1" else _bad("jsonb")
+
+
+def _network(cidr: bool) -> Scalar:
+    def valid(text: str) -> str | None:
+        try:
+            if cidr:
+                return str(ipaddress.ip_network(text))
+            found = ipaddress.ip_interface(text)
+        except ValueError:
+            return None
+        return str(found.ip) if found.network.prefixlen == found.max_prefixlen else str(found)
+
+    def pack(text: str) -> bytes:
+        found = ipaddress.ip_interface(text)
+        address = found.ip.packed
+        return bytes((2 if found.version == 4 else 3, found.network.prefixlen, cidr, len(address))) + address
+
+    def unpack(data: bytes) -> str:
+        family, bits, kind, size = data[:4]
+        if (family, size) not in ((2, 4), (3, 16)) or kind != cidr or len(data) != 4 + size or bits > size * 8:
+            raise ValueError("not a network address")
+        address = str(ipaddress.ip_address(data[4:]))
+        return f"{address}/{bits}" if cidr or bits < size * 8 else address
+
+    return Scalar(valid, pack, unpack)
+
+
+def _mac(size: int) -> Scalar:
+    def valid(text: str) -> str | None:
+        return text.lower() if re.fullmatch(rf"([0-9a-fA-F]{{2}}:){{{size - 1}}}[0-9a-fA-F]{{2}}", text) else None
+
+    return Scalar(
+        valid, lambda text: bytes.fromhex(text.replace(":", "")), lambda data: data.hex(":") if len(data) == size else _bad("macaddr")
+    )
+
+
+def _bytea_read(cell: bytes) -> str:
+    if not cell.startswith(b"\\x"):
+        return _utf8(cell)
+    return _utf8(bytes.fromhex(cell[2:].decode("ascii")))
+
+
+_text = Scalar(_hold_text)
+SCALARS: dict[int, Scalar] = {
+    BOOL: Scalar(
+        {"t": "t", "true": "t", "f": "f", "false": "f"}.get,
+        lambda text: b"\1" if text == "t" else b"\0",
+        _boolean_unpack,
+    ),
+    # As its content, not as `\x…`: detectors must find an e-mail address in it, and a label must fit into it.
+    BYTEA: Scalar(lambda text: text, write=lambda text: b"\\x" + text.encode().hex().encode(), read=_bytea_read),
+    CHAR: _short_text(1),
+    NAME: _short_text(63),
+    INT8: _integer("!q", -(2**63), 2**63 - 1),
+    INT2: _integer("!h", -(2**15), 2**15 - 1),
+    INT4: _integer("!i", -(2**31), 2**31 - 1),
+    TEXT: _text,
+    OID: _integer("!I", 0, 2**32 - 1),
+    JSON: Scalar(_json_valid),
+    # Character data is valid XML content; markup would need a parser to be vouched for.
+    XML: Scalar(lambda text: None if "<" in text or "&" in text else _hold_text(text)),
+    CIDR: _network(cidr=True),
+    FLOAT4: _float("!f"),
+    FLOAT8: _float("!d"),
+    UNKNOWN: _text,
+    MACADDR8: _mac(8),
+    MACADDR: _mac(6),
+    INET: _network(cidr=False),
+    BPCHAR: _text,
+    VARCHAR: _text,
+    DATE: _date(),
+    TIME: _time(),
+    TIMESTAMP: _timestamp(""),
+    TIMESTAMPTZ: _timestamp("+00"),
+    NUMERIC: Scalar(_numeric_valid, _numeric_pack, _numeric_unpack),
+    UUID: Scalar(_uuid_valid, lambda text: uuid.UUID(text).bytes, lambda data: str(uuid.UUID(bytes=data))),
+    JSONB: Scalar(_json_valid, lambda text: b"\1" + text.encode(), _jsonb_unpack),
+}

@@ -1,0 +1,36 @@
+"""The benchmark measures what it says; run here with the server itself standing on both sides."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.postgres import Measure, Target, compare, prepare, report
+from interlock.demo.database import EmbeddedPostgres
+
+
+def test_it_measures_every_mode_and_target() -> None:
+    with EmbeddedPostgres() as server:
+        target = Target(server.host, server.port, server.user, server.password, "shop")
+        prepare(server.pgbench, target, scale=1)
+        assert server.run("SELECT count(*) FROM pgbench_accounts;").strip() == "100000"
+        measures = compare(server.pgbench, {"direct": target, "again": target}, clients=2, rounds=1, round_s=1)
+        assert {(measure.mode, measure.target) for measure in measures} == {
+            ("simple", "direct"), ("simple", "again"), ("prepared", "direct"), ("prepared", "again"),
+        }  # fmt: skip
+        assert all(measure.tps > 0 and measure.latency_ms > 0 for measure in measures)
+        server.run("DROP TABLE pgbench_accounts;")
+        with pytest.raises(RuntimeError, match="pgbench_accounts"):
+            compare(server.pgbench, {"direct": target}, clients=1, rounds=1, round_s=1)
+
+
+def test_the_report_ends_with_its_json() -> None:
+    measures = [Measure("simple", "direct", 10_000, 0.8), Measure("simple", "gateway", 4_200, 1.9)]
+    lines = report(measures).splitlines()
+    assert lines[2].split() == ["simple", "gateway", "4,200", "1.900", "0.42"]
+    assert json.loads(lines[-1])["results"][1] == {"mode": "simple", "target": "gateway", "tps": 4200, "ratio": 0.42}
+
+
+def test_a_password_shows_in_no_repr() -> None:
+    assert "hunter2" not in repr(Target("h", 1, "u", "hunter2", "d"))

@@ -26,8 +26,8 @@ class Limits:
         self._sessions: dict[str, int] = {}
         self._ready: OrderedDict[str, float] = OrderedDict()  # principal → when its used-up allowance is whole again
 
-    def reserve(self, principal: Principal) -> None:
-        """Count a session that is about to open; `release` it exactly once when it has ended."""
+    def open_session(self, principal: Principal) -> None:
+        """Count a session that is about to open; call `close_session` exactly once when it has ended."""
         names = _counted(principal)
         for name in names:
             if self._sessions.get(name, 0) >= self._config.sessions_per_principal:
@@ -39,7 +39,7 @@ class Limits:
         for name in names:
             self._sessions[name] = self._sessions.get(name, 0) + 1
 
-    def release(self, principal: Principal) -> None:
+    def close_session(self, principal: Principal) -> None:
         """The session has ended. Raises `LimitError` if none was reserved: that would be our mistake."""
         for name in _counted(principal):
             left = self._sessions.get(name, 0) - 1

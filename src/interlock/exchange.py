@@ -131,7 +131,8 @@ class Operation:
     lists; `text` is the exact statement or call, for approvers and the sealed recording only. `flows` says
     that more data of the client follows under the same permit (COPY in, a request body). `identity` is the
     part of the content which an approval binds to, where content itself varies (statement text and bound
-    values, without portal names); empty means `content`.
+    values, without portal names); empty means `content`. A `rehearsal` only prepares (PostgreSQL's Parse):
+    where policy holds, the hold waits for the execution.
     """
 
     kind: str
@@ -144,6 +145,7 @@ class Operation:
     flows: bool = False
     asker: Asker = Asker.CLIENT
     identity: bytes = b""
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,25 @@ class Lens(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What upstream answered to one question, in neutral form: as the asker may see it (released already).
+
+    `rows` hold text per column, None for NULL. `truncated`: there were more rows than asked for. `failed` is
+    empty, or the error in words; `code` is then the protocol's own (SQLSTATE). `notices` are said beside it.
+    """
+
+    columns: tuple[Column, ...] = ()
+    rows: tuple[tuple[str | None, ...], ...] = ()
+    tag: str = ""
+    truncated: bool = False
+    failed: str = ""
+    code: str = ""
+    detail: str = ""
+    hint: str = ""
+    notices: tuple[str, ...] = ()
+
+
 class Mint:
     """The right to make proofs; `claim_mint` gives it to the first caller, which is `gate.py`."""
 
@@ -330,3 +351,23 @@ class Release(Protocol):
     """Leave to send a reply down to the client: masked, recorded, checked for validity per piece."""
 
     def apply(self, piece: bytes) -> Cleared: ...
+
+
+class Port(Protocol):
+    """What a relay may ask of the gate without waiting; the driver hands it in, bound to one session."""
+
+    def say(self, data: bytes) -> Cleared:
+        """Clear connection-level bytes towards the client."""
+        ...
+
+    def release(self, permit: Permit, shape: Shape) -> Release:
+        """Leave for a reply of this shape. Raises `InterlockError`: then refuse the reply."""
+        ...
+
+    def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
+        """End an exchange."""
+        ...
+
+    def scrub(self, text: str) -> str:
+        """Free text from upstream as this principal may see it."""
+        ...

@@ -172,6 +172,14 @@ class Gate:
         permit.check()
         return self.registry.credential(permit.exchange.operation.resource)
 
+    def login(self, permit: Permit, data: bytes) -> Cleared:
+        """Clear the gateway's own login towards upstream under a `connect` permit. It holds credentials: it is
+        never recorded."""
+        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
+            raise ResourceError("logging in is only for a permitted connect")
+        permit.check()
+        return Cleared(_MINT, data)
+
     # -- down ----------------------------------------------------------------------------------------
 
     def say(self, session: Session | None, data: bytes) -> Cleared:
@@ -250,7 +258,7 @@ class Gate:
             case Verdict.ALLOW:
                 return self._permit(exchange)
             case Verdict.HOLD:
-                return await self._hold(exchange, decision)
+                return self._permit(exchange) if operation.rehearsal else await self._hold(exchange, decision)
             case Verdict.DENY:
                 return self._refuse(exchange, self._denied(decision))
 

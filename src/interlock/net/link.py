@@ -1,0 +1,131 @@
+"""One connection, as bytes in and `Cleared` bytes out.
+
+During a login the driver awaits `read`; afterwards it sets `receiver` and bytes are handed over as they come,
+without a task or future per read. Reading pauses while the other side cannot take more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from interlock.exchange import Cleared
+
+LOGIN_BYTES_MAX = 128 * 1024
+"""What a peer may send ahead during login; more pauses it."""
+
+
+class Link(asyncio.Protocol):
+    """One TCP (or TLS, or Unix) connection. `closed` is set once it is gone, whatever the reason."""
+
+    def __init__(self, on_connect: Callable[[Link], None] | None = None) -> None:
+        self.receiver: Callable[[bytes], None] | None = None
+        self.on_blocked: Callable[[bool], None] | None = None
+        self.on_closed: Callable[[], None] | None = None
+        self.closed = False
+        self.peer = ""
+        self._on_connect = on_connect
+        self._transport: asyncio.Transport | None = None
+        self._ahead = bytearray()
+        self._arrived: asyncio.Future[None] | None = None
+        self._paused = False
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        first = self._transport is None
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name or "local")
+        if first and self._on_connect is not None:
+            self._on_connect(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.receiver is not None:
+            self.receiver(data)
+            return
+        self._ahead += data
+        if len(self._ahead) > LOGIN_BYTES_MAX:
+            self.pause()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._wake()
+        if self.on_closed is not None:
+            self.on_closed()
+
+    def pause_writing(self) -> None:
+        if self.on_blocked is not None:
+            self.on_blocked(True)
+
+    def resume_writing(self) -> None:
+        if self.on_blocked is not None:
+            self.on_blocked(False)
+
+    # -- the driver's side -----------------------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """The next bytes; empty once the peer is gone. For logins only."""
+        while not self._ahead and not self.closed:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        data = bytes(self._ahead)
+        self._ahead.clear()
+        self.resume()
+        return data
+
+    def start(self, receiver: Callable[[bytes], None]) -> None:
+        """From now on hand bytes over as they come, beginning with those that came early."""
+        self.receiver = receiver
+        self.resume()
+        if self._ahead:
+            data = bytes(self._ahead)
+            self._ahead.clear()
+            receiver(data)
+
+    def send(self, cleared: Sequence[Cleared]) -> None:
+        """The only place where bytes are written to a connection."""
+        if self._transport is not None and not self.closed:
+            self._transport.writelines([piece.data for piece in cleared])
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> None:
+        """Upgrade. Bytes that came before the upgrade are an error of the caller's protocol (it must check)."""
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        upgraded = await loop.start_tls(self._transport, self, context, server_side=server_side, server_hostname=hostname)
+        if upgraded is None:
+            raise ConnectionResetError("the peer went away during the TLS handshake")
+        self._transport = cast(asyncio.Transport, upgraded)
+
+    @property
+    def secure(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
+
+    def pause(self) -> None:
+        if not self._paused and self._transport is not None and not self.closed:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self._transport is not None and not self.closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is written, then end."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)

@@ -1,0 +1,318 @@
+"""One conversation: a client end, an upstream link, and the relay between them.
+
+The relay decides nothing and waits for nothing; this driver carries its bytes, asks the gate its questions,
+waits for approvals and catalogs, applies back-pressure, and ends both sides when either ends. Any failure
+ends the session: the client is told in its own protocol, nothing half-done is forwarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from interlock.errors import InterlockError
+from interlock.exchange import (
+    Cleared,
+    Durability,
+    Held,
+    Outcome,
+    Permit,
+    Receipt,
+    Refusal,
+    Release,
+    Session,
+    Shape,
+)
+from interlock.facts.sql.catalog import Catalog
+from interlock.gate import Gate
+from interlock.net.link import Link
+from interlock.protocols.stream import StreamProtocol, StreamRelay
+
+BACKLOG_BYTES_MAX = 1024 * 1024
+"""Client bytes that may wait inside the relay before the gateway stops reading."""
+NOTICE_EVERY_S = 15.0
+"""How often a client that waits for an approval is told so."""
+HANG_UP_S = 5.0
+"""How long a closed conversation may take to write what is left."""
+
+_log = structlog.get_logger("interlock.stream")
+
+
+class End(Protocol):
+    """The client's end: a `Link`, or memory for questions of our own."""
+
+    on_blocked: Callable[[bool], None] | None
+    on_closed: Callable[[], None] | None
+    closed: bool
+
+    def start(self, receiver: Callable[[bytes], None]) -> None: ...
+    def send(self, cleared: Sequence[Cleared]) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class SessionPort:
+    """The gate, as one session's relay may use it."""
+
+    def __init__(self, gate: Gate, session: Session) -> None:
+        self._gate = gate
+        self._session = session
+
+    def say(self, data: bytes) -> Cleared:
+        return self._gate.say(self._session, data)
+
+    def release(self, permit: Permit, shape: Shape) -> Release:
+        return self._gate.release(permit, shape)
+
+    def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
+        return self._gate.settle(permit, outcome, detail)
+
+    def scrub(self, text: str) -> str:
+        return self._gate.scrub(self._session, text)
+
+
+class Conversation:
+    """A session after its login. `hang_up` cancels what runs upstream; `relearn` reads the catalog anew."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        protocol: StreamProtocol,
+        session: Session,
+        connect: Permit,
+        relay: StreamRelay,
+        client: End,
+        upstream: Link,
+        *,
+        cancel: Callable[[], Awaitable[None]],
+        relearn: Callable[[], Awaitable[Catalog]],
+        on_over: Callable[[Conversation], None],
+    ) -> None:
+        self.session = session
+        self.relay = relay
+        self.over = asyncio.Event()
+        self._gate = gate
+        self._protocol = protocol
+        self._connect = connect
+        self._client = client
+        self._upstream = upstream
+        self._cancel = cancel
+        self._relearn = relearn
+        self._on_over = on_over
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._strict = session.resource.durability is Durability.STRICT
+        self._late: list[Cleared] = []
+        self._late_task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Let bytes flow. The welcome must have been said."""
+        self.session.on_end = lambda reason: self.end(Refusal("revoked", reason, fatal=True))
+        self._client.on_blocked = self._client_blocked
+        self._upstream.on_blocked = self._upstream_blocked
+        self._client.on_closed = lambda: self.close("the client disconnected")
+        self._upstream.on_closed = lambda: self.close("upstream disconnected")
+        if self._upstream.closed or self._client.closed:
+            self.close("the connection was lost")
+            return
+        self._upstream.start(self._from_upstream)
+        self._client.start(self._from_client)
+
+    def cancel(self) -> None:
+        """The client's cancel request: withdraw what is held, or cancel what runs upstream."""
+        if self._task is not None and self.relay.held is not None:
+            self._task.cancel()
+        else:
+            self._spawn(self._cancel_upstream())
+
+    # -- bytes ---------------------------------------------------------------------------------------------
+
+    def _from_client(self, data: bytes) -> None:
+        if self._closing:
+            return
+        try:
+            self.relay.receive_client(data)
+            self._drive()
+        except Exception as error:
+            self._fail(error)
+
+    def _from_upstream(self, data: bytes) -> None:
+        if self._closing:
+            return
+        try:
+            self.relay.receive_upstream(data)
+            self._drive()
+        except Exception as error:
+            self._fail(error)
+
+    def _drive(self) -> None:
+        """Carry what the relay has made ready, and begin what it waits for."""
+        relay = self.relay
+        up = relay.to_upstream()
+        if up:
+            self._upstream.send(up)
+        down = relay.to_client()
+        if down:
+            self._send_down(down)
+        if relay.ended:
+            self.close(relay.ended)
+            return
+        if relay.terminated:
+            self.close("the client said goodbye")
+            return
+        if self._task is None and (relay.questions or relay.held is not None or relay.wants_catalog):
+            self._task = asyncio.get_running_loop().create_task(self._attend())
+        if relay.backlog_bytes > BACKLOG_BYTES_MAX:
+            self._client.pause()
+        elif not relay.busy:
+            self._client.resume()
+
+    def _send_down(self, cleared: list[Cleared]) -> None:
+        if not self._strict:
+            self._gate.flush()
+            self._client.send(cleared)
+            return
+        self._late += cleared
+        if self._late_task is None:
+            self._late_task = asyncio.get_running_loop().create_task(self._send_durably())
+
+    async def _send_durably(self) -> None:
+        """`strict`: what goes down is on disk first."""
+        try:
+            while self._late:
+                cleared, self._late = self._late, []
+                await self._gate.durable(self.session)
+                self._client.send(cleared)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._late_task = None
+
+    # -- what is waited for ----------------------------------------------------------------------------------
+
+    async def _attend(self) -> None:
+        """Ask the gate, wait for people, learn a catalog: until the relay needs nothing more."""
+        relay = self.relay
+        try:
+            while not self._closing:
+                if questions := relay.questions:
+                    relay.answer(await self._gate.admit(self.session, questions))
+                elif (held := relay.held) is not None:
+                    relay.resolve(await self._hold(held))
+                elif relay.wants_catalog:
+                    relay.learn(await self._relearn())
+                else:
+                    break
+                self._drive()
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._task = None
+        if not self._closing and (relay.questions or relay.held is not None or relay.wants_catalog):
+            self._drive()
+
+    async def _hold(self, held: Held) -> Permit | Refusal:
+        """Wait for the approval, telling the client now and then. Cancelled by the client: withdrawn."""
+        groups = ", ".join(sorted(held.groups))
+        hint = f"Approve with: interlock approve {held.id}" + (f"  or at {held.link}" if held.link else "")
+        self.relay.notice(f"held: waiting for approval {held.id} by {groups}", hint)
+        self._drive_down()
+        waiting = asyncio.ensure_future(self._gate.wait(held))
+        try:
+            while True:
+                done, _ = await asyncio.wait({waiting}, timeout=NOTICE_EVERY_S)
+                if done:
+                    answer = waiting.result()
+                    assert not isinstance(answer, Held)
+                    return answer
+                self.relay.notice(f"still waiting for approval {held.id} by {groups}")
+                self._drive_down()
+        except asyncio.CancelledError:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            if self._closing:
+                raise
+            return Refusal("approval-expired", f"the wait for approval {held.id} was cancelled; the request is withdrawn")
+
+    def _drive_down(self) -> None:
+        down = self.relay.to_client()
+        if down:
+            self._send_down(down)
+
+    async def _cancel_upstream(self) -> None:
+        try:
+            await self._cancel()
+        except (OSError, InterlockError) as error:
+            _log.warning("cancel failed", session=self.session.id, error=type(error).__name__)
+
+    # -- back-pressure -----------------------------------------------------------------------------------------
+
+    def _client_blocked(self, blocked: bool) -> None:
+        if blocked:
+            self._upstream.pause()
+        else:
+            self._upstream.resume()
+
+    def _upstream_blocked(self, blocked: bool) -> None:
+        if blocked:
+            self._client.pause()
+        else:
+            self._client.resume()
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def end(self, refusal: Refusal) -> None:
+        """End now: tell the client why, in its protocol; cancel what runs upstream."""
+        if self._closing:
+            return
+        self._client.send([self._gate.say(self.session, self._protocol.refuse(refusal))])
+        self.close(refusal.reason)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, InterlockError):
+            reason = error.message
+            _log.warning("session failed", session=self.session.id, error=type(error).__name__, reason=reason)
+        else:
+            reason = "the gateway failed; nothing more is forwarded"
+            _log.error("session failed", session=self.session.id, exc_info=error)
+        try:
+            self.end(Refusal("failed", reason, fatal=True))
+        except InterlockError:
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Both sides are over. What is held is withdrawn, what runs upstream is cancelled, evidence is sealed."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._spawn(self._finish(reason))
+
+    async def _finish(self, reason: str) -> None:
+        try:
+            if self.relay.busy and not self._upstream.closed:
+                await asyncio.wait_for(self._cancel_upstream(), HANG_UP_S)
+        except TimeoutError:
+            _log.warning("cancel timed out", session=self.session.id)
+        finally:
+            self._client.close()
+            self._upstream.close()
+            if self._task is not None:
+                await asyncio.gather(self._task, return_exceptions=True)
+            try:
+                await self._gate.close(self.session, reason)
+            except InterlockError as error:
+                _log.error("session not sealed", session=self.session.id, reason=error.message)
+            self.over.set()
+            self._on_over(self)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

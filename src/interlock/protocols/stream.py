@@ -1,0 +1,170 @@
+"""What a protocol over its own byte stream offers the driver in `net/stream.py`: a door (login of clients),
+a reach (login upstream), a relay, and an asker for questions of our own. All pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from interlock.exchange import Cleared, Credential, Held, Operation, Permit, Port, Refusal, Reply
+from interlock.facts.sql.catalog import Catalog
+
+# -- what a login says to its driver -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send these bytes to the peer."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Send these bytes, then upgrade the connection to TLS."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The client has said who it is: `claimed` principal, resource, place inside it (a database; empty for
+    the resource's own), settings for upstream, and the secret."""
+
+    claimed: str
+    resource: str
+    place: str
+    settings: Mapping[str, str]
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Another connection's work is to be cancelled."""
+
+    pid: int
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send these bytes (may be empty), then end the connection."""
+
+    data: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Upstream's login is complete: what it reports, its cancel key, and the user it knows us as."""
+
+    parameters: Mapping[str, str]
+    pid: int
+    key: bytes = field(repr=False)
+    user: str
+
+
+DoorEvent = Say | StartTls | Login | Cancel | Close
+ReachEvent = Say | StartTls | Reached
+
+
+class Door(Protocol):
+    """The server's role in a login. Raises `ProtocolError` (fault client)."""
+
+    def receive(self, data: bytes) -> list[DoorEvent]: ...
+    def tls_started(self) -> list[DoorEvent]: ...
+    def welcome(self, reached: Reached, pid: int, key: bytes) -> bytes:
+        """The end of a good login; `pid` and `key` are the gateway's own cancel key."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """The end of a bad one."""
+        ...
+
+    @property
+    def cancel_key_bytes(self) -> int: ...
+    @property
+    def rest(self) -> bytes:
+        """Bytes that came behind the login and belong to the relay."""
+        ...
+
+
+class Reach(Protocol):
+    """The client's role in the login upstream. Raises `UpstreamError` or `ProtocolError` (fault upstream)."""
+
+    def start(self) -> list[ReachEvent]: ...
+    def tls_started(self) -> list[ReachEvent]: ...
+    def receive(self, data: bytes) -> list[ReachEvent]: ...
+
+
+class StreamRelay(Protocol):
+    """See `protocols.postgres.relay.Relay`."""
+
+    terminated: bool
+    ended: str
+
+    def receive_client(self, data: bytes) -> None: ...
+    def receive_upstream(self, data: bytes) -> None: ...
+    @property
+    def questions(self) -> list[Operation]: ...
+    def answer(self, answers: list[Permit | Held | Refusal]) -> None: ...
+    @property
+    def held(self) -> Held | None: ...
+    def resolve(self, answer: Permit | Refusal) -> None: ...
+    @property
+    def wants_catalog(self) -> bool: ...
+    def learn(self, catalog: Catalog) -> None: ...
+    @property
+    def busy(self) -> bool:
+        """Whether upstream owes answers or the gate is being asked."""
+        ...
+
+    @property
+    def backlog_bytes(self) -> int: ...
+    def to_client(self) -> list[Cleared]: ...
+    def to_upstream(self) -> list[Cleared]: ...
+    def notice(self, text: str, hint: str = "") -> None: ...
+
+
+class StreamAsker(Protocol):
+    """See `protocols.postgres.ask.Asker`."""
+
+    def ask(self, text: str, rows_max: int = 0) -> bytes: ...
+    def feed(self, data: bytes) -> Reply | None: ...
+
+
+class RelayMaker(Protocol):
+    def __call__(
+        self,
+        port: Port,
+        connect: Permit,
+        catalog: Catalog,
+        *,
+        reached: Reached,
+        poison: str,
+        message_bytes_max: int,
+        statement_bytes_max: int,
+    ) -> StreamRelay: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProtocol:
+    """One protocol over its own stream. `catalog_first` and `catalog_second` are the rounds of questions
+    whose answers `catalog_of` turns into a catalog (`version` handed in)."""
+
+    name: str
+    door: Callable[[bool, bool, int], Door]
+    """(TLS offered, secrets allowed without TLS, message_bytes_max)"""
+    reach: Callable[[Credential, str, Mapping[str, str], bool, int], Reach]
+    """(credential, place, settings, use TLS, message_bytes_max)"""
+    relay: RelayMaker
+    asker: Callable[[int], StreamAsker]
+    cancel: Callable[[int, bytes], bytes]
+    """The first and only packet of a cancel connection: (pid, key)"""
+    refuse: Callable[[Refusal], bytes]
+    render: Callable[[str, bytes], list[str]]
+    catalog_first: Sequence[str]
+    catalog_second: Sequence[str]
+    catalog_of: Callable[[Sequence[Reply], Sequence[Reply], int], Catalog]

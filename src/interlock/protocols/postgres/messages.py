@@ -323,8 +323,8 @@ def read_notification(message: bytes) -> tuple[int, str, str]:
 
 
 def read_negotiate(message: bytes) -> tuple[int, tuple[str, ...]]:
-    """Of a NegotiateProtocolVersion: the newest version that upstream speaks (3.2 is 0x00030002; servers
-    before 18 send the minor number alone), and the `_pq_.` options that it did not know."""
+    """Of a NegotiateProtocolVersion: the newest version that upstream speaks (3.2 is 0x00030002), and the
+    `_pq_.` options that it did not know."""
     reader = Reader(message, "NegotiateProtocolVersion", "upstream")
     version = reader.int32()
     count = reader.int32()

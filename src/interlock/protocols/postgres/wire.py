@@ -228,6 +228,12 @@ class Framer:
         """Bytes of a message that is not complete yet."""
         return len(self._rest)
 
+    def take_rest(self) -> bytes:
+        """The bytes of an incomplete message, for the framer that goes on with this stream."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
+
     def _cut(self, data: bytes, runs: frozenset[int]) -> list[tuple[int, bytes]]:
         if self._rest:
             self._rest += data

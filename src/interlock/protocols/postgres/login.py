@@ -1,0 +1,438 @@
+"""Both handshakes, without I/O: `ClientLogin` plays the server towards the client, `UpstreamLogin` the client
+towards upstream.
+
+    client                    ClientLogin                     driver
+      │──SSLRequest / GSSENC────▶│──StartTLS or Say(N)──────────▶│
+      │──StartupMessage─────────▶│──Say(ask for the token)──────▶│
+      │──PasswordMessage────────▶│──LoginRequest────────────────▶│ identify, open, connect upstream
+      │◀─────────────────────────────accept(…) or deny(…)────────│
+
+The client shows a gateway token as a cleartext password, so it is asked for under TLS only, unless the operator
+allowed plaintext (a loopback). What the client may set at the start is an allow-list; the rest is refused by
+name. Source: PostgreSQL documentation, "Message Flow" (Start-up, SSL Session Encryption), "SASL
+Authentication"; RFC 5802 and 7677 for SCRAM-SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from scramp import ScramClient, ScramException
+
+from interlock.errors import ProtocolError, UpstreamError
+from interlock.exchange import Credential
+from interlock.protocols.postgres import wire
+
+LOGIN_BYTES_MAX = 65_535
+"""The longest message of a handshake."""
+ITERATIONS_MAX = 1_000_000
+"""SCRAM iterations that we compute for upstream: about a second; more would stall the process."""
+
+SETTINGS = frozenset(
+    {
+        "application_name",
+        "bytea_output",
+        "client_min_messages",
+        "datestyle",
+        "default_transaction_deferrable",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "extra_float_digits",
+        "geqo",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "intervalstyle",
+        "jit",
+        "lock_timeout",
+        "plan_cache_mode",
+        "search_path",
+        "statement_timeout",
+        "timezone",
+        "transaction_timeout",
+        "xmloption",
+    }
+)
+"""What a client may set when it connects: none of these changes how a text is read, who the user is, or what code runs."""
+
+
+# What the driver must do
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send these bytes to the client."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTLS:
+    """Send these bytes to the client, then make the TLS handshake, then call `ClientLogin.secured`."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The client wants another connection's query cancelled; close without an answer in any case."""
+
+    pid: int
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Send these bytes to the client and close. `reason` is for the log."""
+
+    data: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """Somebody who claims to be `user` asks for `database`, and shows `secret`.
+
+    `parameters` are settings to hand to upstream, with lower-case names. `version` is the protocol that will
+    be spoken with the client (3.0 or 3.2): with 3.2 the cancel key may have 32 bytes, with 3.0 it has 4.
+    """
+
+    user: str
+    database: str
+    parameters: Mapping[str, str]
+    version: int
+    secret: str = field(repr=False)
+
+    @property
+    def cancel_key_bytes(self) -> int:
+        return 32 if self.version >= wire.PROTOCOL_3_2 else 4
+
+
+Event = Say | StartTLS | Cancel | Refused | LoginRequest
+
+
+def split_database(name: str) -> tuple[str, str]:
+    """The resource, and the database inside it ("" for the resource's own), of `orders-db/otherdatabase`."""
+    resource, _, database = name.partition("/")
+    return resource, database
+
+
+class _Denied(Exception):
+    """A login that ends with an ErrorResponse: its SQLSTATE, a sentence, and what to do."""
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class _Stage(Enum):
+    FIRST = "first"
+    TLS = "tls"
+    SECRET = "secret"  # noqa: S105 - a stage, no secret
+    OVER = "over"
+
+
+class ClientLogin:
+    """The server's part of the handshake. `secure`: the connection is under TLS already. `tls_offered`: a TLS
+    context is there. `plaintext_allowed`: a token may come without TLS (a loopback)."""
+
+    def __init__(self, *, secure: bool, tls_offered: bool, plaintext_allowed: bool) -> None:
+        self._secure = secure
+        self._tls_offered = tls_offered
+        self._plaintext_allowed = plaintext_allowed
+        self._stage = _Stage.FIRST
+        self._asked: set[type] = set()
+        self._first = wire.StartupFramer()
+        self._framer = wire.Framer("client", LOGIN_BYTES_MAX)
+        self._wanted: tuple[str, str, Mapping[str, str], int] = ("", "", {}, 0)
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What to do about these bytes, in order. Raises `ProtocolError` (fault client): close."""
+        if self._stage is _Stage.SECRET:
+            return self._secret(data)
+        if self._stage is not _Stage.FIRST:
+            raise ProtocolError("the client speaks out of turn", fault="client")
+        request = self._first.feed(data)
+        if request is None:
+            return []
+        match request:
+            case wire.SSLRequest():
+                self._once(request)
+                if self._tls_offered:
+                    self._stage = _Stage.TLS
+                    return [StartTLS(b"S")]
+                return [Say(b"N")]
+            case wire.GSSENCRequest():
+                self._once(request)
+                return [Say(b"N")]
+            case wire.CancelRequest(pid, key):
+                self._stage = _Stage.OVER
+                return [Cancel(pid, key)]
+            case wire.StartupMessage():
+                return self._startup(request)
+
+    def secured(self) -> None:
+        """The TLS handshake is done; what comes now was read under TLS."""
+        if self._stage is not _Stage.TLS:
+            raise RuntimeError("no TLS handshake was asked for")
+        self._secure, self._stage = True, _Stage.FIRST
+
+    def accept(self, parameters: Mapping[str, str], pid: int, key: bytes) -> bytes:
+        """The login is good: `parameters` are what upstream reported, `pid` and `key` are the gateway's own."""
+        reports = b"".join(wire.parameter_status(name, value) for name, value in parameters.items())
+        return wire.authentication_ok() + reports + wire.backend_key(pid, key) + wire.ready("I")
+
+    def deny(self, reason: str, *, code: str = "28P01", hint: str = "") -> bytes:
+        """The login is not good: a FATAL error, then close. 28P01: the proof; 42501: the right to connect; 08001: upstream."""
+        self._stage = _Stage.OVER
+        return wire.error("FATAL", code, reason, hint=hint)
+
+    def _once(self, request: wire.SSLRequest | wire.GSSENCRequest) -> None:
+        if self._secure or type(request) in self._asked:
+            raise ProtocolError(f"{type(request).__name__} where none may come", fault="client")
+        self._asked.add(type(request))
+
+    def _startup(self, message: wire.StartupMessage) -> list[Event]:
+        try:
+            negotiation = self._read(message)
+        except _Denied as denied:
+            return [Refused(self.deny(denied.reason, code=denied.code, hint=denied.hint), denied.reason)]
+        self._stage = _Stage.SECRET
+        asking: list[Event] = [Say(negotiation + wire.authentication_cleartext())]
+        return asking + (self._secret(self._first.rest) if self._first.rest else [])
+
+    def _read(self, message: wire.StartupMessage) -> bytes:
+        """Take the StartupMessage in; gives the NegotiateProtocolVersion to answer with, if one is due."""
+        if message.version >> 16 != 3:
+            major, minor = message.version >> 16, message.version & 0xFFFF
+            raise _Denied("0A000", f"unsupported frontend protocol {major}.{minor}: the gateway speaks 3.0 and 3.2")
+        if not (self._secure or self._plaintext_allowed):
+            raise _Denied("28000", "the gateway takes tokens under TLS only", "Connect with sslmode=require or verify-full.")
+        given = dict(message.parameters)
+        user = given.pop("user", "")
+        if not user:
+            raise _Denied("28000", "no user name is given")
+        database = given.pop("database", "") or user
+        unknown = [name for name in given if name.startswith("_pq_.")]
+        for name in unknown:
+            del given[name]
+        self._wanted = user, database, _settings(given), min(message.version, wire.PROTOCOL_3_2)
+        if unknown or message.version > wire.PROTOCOL_3_2:
+            return wire.negotiate_protocol_version(self._wanted[3], unknown)
+        return b""
+
+    def _secret(self, data: bytes) -> list[Event]:
+        messages = self._framer.feed(data)
+        if not messages:
+            return []
+        if len(messages) > 1 or self._framer.pending or messages[0][0] != ord("p"):
+            raise ProtocolError("exactly one PasswordMessage is expected", fault="client")
+        user, database, parameters, version = self._wanted
+        self._stage = _Stage.OVER
+        return [LoginRequest(user, database, parameters, version, wire.read_password(messages[0][1]))]
+
+
+def _settings(given: Mapping[str, str]) -> dict[str, str]:
+    """The settings for upstream, those inside `options` included. Raises `_Denied` for what is not allowed."""
+    found = {"client_encoding": "UTF8"}
+    pairs = [(name, value) for name, value in given.items() if name != "options"]
+    for name, value in _options(given.get("options", "")) + pairs:
+        name = name.lower()
+        if name == "client_encoding":
+            if re.sub(r"[^a-z0-9]", "", value.lower()) not in ("utf8", "unicode"):
+                raise _Denied("42501", f"client_encoding {value!r} is not allowed", "Use UTF8.")
+        elif name == "standard_conforming_strings":
+            if value.lower() not in ("on", "true", "yes", "1"):
+                raise _Denied("42501", "standard_conforming_strings must be on")
+        elif name == "replication":
+            if value.lower() not in ("off", "false", "no", "0"):
+                raise _Denied("42501", "replication connections are not allowed")
+        elif name in SETTINGS:
+            found[name] = value
+        else:
+            raise _Denied("42501", f"the connection parameter {name!r} is not allowed", f"Allowed: {', '.join(sorted(SETTINGS))}.")
+    return found
+
+
+def _options(text: str) -> list[tuple[str, str]]:
+    """The settings in `options` (`-c name=value`, `-cname=value`, `--name=value`; a backslash escapes a space)."""
+    words = [re.sub(r"\\(.)", r"\1", word, flags=re.DOTALL) for word in re.findall(r"(?:\\.?|[^\s\\])+", text, re.DOTALL)]
+    found: list[tuple[str, str]] = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word == "-c" and at + 1 < len(words):
+            at += 1
+            setting = words[at]
+        elif (word.startswith("-c") and len(word) > 2) or word.startswith("--"):
+            setting = word[2:]
+        else:
+            raise _Denied("42501", f"the connection option {word!r} is not allowed", "Only -c name=value is read.")
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise _Denied("42501", f"the connection option {word!r} has no value")
+        found.append((name.replace("-", "_"), value))
+        at += 1
+    return found
+
+
+# Towards upstream
+
+
+def read_ssl_answer(data: bytes) -> bool:
+    """Whether upstream begins TLS. Anything but the one byte is refused: it would be taken for protected bytes (CVE-2021-23222)."""
+    if data not in (b"S", b"N"):
+        raise ProtocolError("upstream's answer to SSLRequest is not one byte S or N", fault="upstream")
+    return data == b"S"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReady:
+    """Upstream let us in: its reported settings, and what cancels its queries. `rest` are bytes that came behind
+    ReadyForQuery; they belong to the relay."""
+
+    parameters: Mapping[str, str]
+    pid: int
+    key: bytes = field(repr=False)
+    version: int = wire.PROTOCOL_3_0
+    rest: bytes = b""
+
+
+class UpstreamLogin:
+    """The client's part: SCRAM-SHA-256(-PLUS) anywhere; md5 and cleartext passwords under TLS (`secure`) only.
+
+    `nonce` is a random printable text without commas, 24 characters or more. `channel_binding` is the
+    `tls-server-end-point` data of RFC 5929 (a hash of upstream's certificate) for SCRAM-SHA-256-PLUS.
+    Send `start`, then what `receive` returns, until `ready` is set. Raises `UpstreamError` when upstream says
+    no or cannot prove that it knows the password, `ProtocolError` (fault upstream) when it breaks the protocol.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        database: str,
+        parameters: Mapping[str, str],
+        *,
+        secure: bool,
+        nonce: str,
+        channel_binding: bytes | None = None,
+        version: int = wire.PROTOCOL_3_0,
+    ) -> None:
+        self.ready: UpstreamReady | None = None
+        self._credential = credential
+        self._startup = {**parameters, "user": credential.username, "database": database}
+        self._secure = secure
+        self._nonce = nonce
+        self._binding = channel_binding
+        self._version = version
+        self._framer = wire.Framer("upstream", LOGIN_BYTES_MAX)
+        self._scram: ScramClient | None = None
+        self._proved = True
+        self._in = False
+        self._reported: dict[str, str] = {}
+        self._key: tuple[int, bytes] = (0, b"")
+
+    def start(self) -> bytes:
+        """The StartupMessage."""
+        return wire.startup(self._startup, self._version)
+
+    def receive(self, data: bytes) -> bytes:
+        """What to send to upstream in answer to these bytes; empty while there is nothing to say."""
+        messages = self._framer.feed(data)
+        answer = b""
+        for at, (kind, message) in enumerate(messages):
+            answer += self._take(kind, message)
+            if kind == ord("Z"):
+                rest = b"".join(later for _, later in messages[at + 1 :]) + self._framer.take_rest()
+                self.ready = UpstreamReady(self._reported, *self._key, self._version, rest)
+                break
+        return answer
+
+    def _take(self, kind: int, message: bytes) -> bytes:
+        match chr(kind):
+            case "R" if not self._in:
+                return self._authenticate(*wire.read_authentication(message))
+            case "E":
+                fields = wire.read_error(message)
+                raise UpstreamError(f"upstream refused the login: {fields.get('M', '')} (SQLSTATE {fields.get('C', '')})")
+            case "v" if not self._in:
+                version, _ = wire.read_negotiate(message)
+                if not wire.PROTOCOL_3_0 <= version <= self._version:
+                    raise UpstreamError("upstream speaks another protocol version than 3.0 and 3.2")
+                self._version = version
+            case "S" if self._in:
+                name, value = wire.read_parameter_status(message)
+                self._reported[name] = value
+            case "K" if self._in:
+                self._key = wire.read_backend_key(message)
+            case "Z" if self._in:
+                wire.read_ready(message)
+            case "N":
+                pass
+            case _:
+                raise ProtocolError(f"upstream sent {wire.BACKEND[kind].name} during the login", fault="upstream")
+        return b""
+
+    def _authenticate(self, code: int, body: bytes) -> bytes:
+        match code:
+            case 0:
+                if not self._proved:
+                    raise UpstreamError("upstream ended SCRAM without proving that it knows the password")
+                self._in = True
+                return b""
+            case 3 if self._scram is None:
+                self._only_under_tls("a cleartext password")
+                return wire.password(self._credential.password)
+            case 5 if self._scram is None and len(body) == 4:
+                self._only_under_tls("an md5 password")
+                return wire.password(_md5(self._credential, body))
+            case 10 if self._scram is None:
+                return self._scram_first(wire.read_sasl_mechanisms(body))
+            case 11 | 12 if self._scram is not None:
+                return self._scram_next(self._scram, code, body)
+            case _:
+                raise UpstreamError(f"upstream asks for an authentication method ({code}) that the gateway does not use here")
+
+    def _only_under_tls(self, what: str) -> None:
+        if not self._secure:
+            raise UpstreamError(f"upstream asks for {what} without TLS", hint="Use TLS or SCRAM-SHA-256 for this resource.")
+
+    def _scram_first(self, offered: tuple[str, ...]) -> bytes:
+        plus = self._binding is not None and "SCRAM-SHA-256-PLUS" in offered
+        mechanism = "SCRAM-SHA-256-PLUS" if plus else "SCRAM-SHA-256"
+        if mechanism not in offered:
+            raise UpstreamError("upstream offers no SCRAM-SHA-256")
+        binding = None if self._binding is None else ("tls-server-end-point", self._binding)
+        self._proved = False
+        try:
+            self._scram = ScramClient(
+                [mechanism], self._credential.username, self._credential.password, channel_binding=binding, c_nonce=self._nonce
+            )
+            return wire.sasl_initial(mechanism, self._scram.get_client_first().encode())
+        except ScramException:
+            # Its text may quote the password's characters.
+            raise UpstreamError("the stored credential cannot be used with SCRAM-SHA-256") from None
+
+    def _scram_next(self, scram: ScramClient, code: int, body: bytes) -> bytes:
+        try:
+            text = body.decode()
+            if code == 12:
+                scram.set_server_final(text)
+                self._proved = True
+                return b""
+            scram.set_server_first(text)
+            if int(scram.iterations) > ITERATIONS_MAX:
+                raise UpstreamError(f"upstream asks for more than {ITERATIONS_MAX} SCRAM iterations")
+            return wire.sasl_response(scram.get_client_final().encode())
+        except (ScramException, UnicodeDecodeError):
+            raise UpstreamError("SCRAM with upstream failed: it could not prove that it knows the password") from None
+
+
+def _md5(credential: Credential, salt: bytes) -> str:
+    inner = hashlib.md5((credential.password + credential.username).encode(), usedforsecurity=False).hexdigest()
+    return "md5" + hashlib.md5(inner.encode() + salt, usedforsecurity=False).hexdigest()

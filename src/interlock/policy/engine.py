@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cedarpy
+
 from interlock.errors import PolicyError
 from interlock.exchange import Decision, Effect, Fact, Principal, Resource, Verdict
 from interlock.policy.entities import ARGUMENT, context, object_uid, principal_uid, reveal_world, subjects, worlds
@@ -18,6 +20,8 @@ from interlock.policy.slices import Answer, Slice, ask, cut
 MAX_DECISIONS: Final = 8_192
 """Remembered decisions, and remembered answers to `reveal`."""
 MAX_RESOURCES: Final = 1_024
+MAX_ENTITIES: Final = 1_024
+"""Remembered entity sets: some kilobytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Policy:
         self.slices: dict[str, Slice] = cut(rules)
         self._decisions: Memory[Hashable, Decision] = Memory(MAX_DECISIONS)
         self._revealed: Memory[Hashable, frozenset[str]] = Memory(MAX_DECISIONS)
+        self._entities: Memory[Hashable, tuple[cedarpy.Entities, ...]] = Memory(MAX_ENTITIES)
         self._resources: Memory[int, tuple[Resource, Hashable]] = Memory(MAX_RESOURCES)
         self._read: Memory[tuple[Effect, ...], frozenset[str] | None] = Memory(MAX_DECISIONS)
 
@@ -118,7 +123,7 @@ class Policy:
         for effect in effects:
             self._check(effect)
         found = []
-        for entities in worlds(chain, resource, effects, facts):
+        for entities in self._worlds(principal, resource, effects, facts):
             for action in dict.fromkeys(effect.action for effect in effects):
                 part = self.slices[action]
                 record, missing = context(part.action, part.reads, facts, resource, approved, now)
@@ -129,6 +134,21 @@ class Policy:
                 answers = ask(part.policies, entities, requests)
                 found += [Finding(effect, subject, answer) for (effect, subject), answer in zip(asked, answers, strict=True)]
         return found
+
+    def _worlds(
+        self, principal: Principal, resource: Resource, effects: Sequence[Effect], facts: Mapping[str, Fact]
+    ) -> tuple[cedarpy.Entities, ...]:
+        """Entity sets, remembered for the same people, resource, objects and (where rules read them) arguments."""
+        objects = frozenset((effect.kind, effect.object) for effect in effects)
+        seen = any(ARGUMENT in self.slices[effect.action].facts for effect in effects)
+        given = {name: value for name, value in facts.items() if name.startswith(ARGUMENT)} if seen else {}
+        values = frozenset((name, type(value), value) for name, value in given.items())
+        key = (_subject_key(principal), self._resource_key(resource), objects, values)
+        known = self._entities.get(key)
+        if known is None:
+            known = worlds(subjects(principal), resource, objects, given)
+            self._entities.put(key, known)
+        return known
 
     def _check(self, effect: Effect) -> None:
         part = self.slices.get(effect.action)

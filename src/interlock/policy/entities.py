@@ -11,7 +11,7 @@ from typing import Any, Final
 import cedarpy
 
 from interlock.errors import PolicyError
-from interlock.exchange import Effect, Fact, Principal, Resource
+from interlock.exchange import Fact, Principal, Resource
 from interlock.policy.schema import Action, schema
 
 Json = dict[str, Any]
@@ -63,15 +63,15 @@ def classes_of(resource: Resource, column: str) -> tuple[str, ...]:
 
 
 def worlds(
-    chain: tuple[Principal, ...], resource: Resource, effects: Iterable[Effect], facts: Mapping[str, Fact]
+    chain: tuple[Principal, ...], resource: Resource, objects: Iterable[tuple[str, str]], arguments: Mapping[str, Fact]
 ) -> tuple[cedarpy.Entities, ...]:
-    """The entity sets in which a question is to be asked; all must allow.
+    """The entity sets in which a question about these objects (kind, name) is to be asked; all must allow.
 
     There is one, unless a column may have one of several data classes: then there is one for each, since a
     column that lay in all of them at once would pass by the right for a single one. Raises `PolicyError`."""
-    common = [*_people(chain), *_place(resource), *_arguments(facts)]
+    common = [*_people(chain), *_place(resource), *_arguments(arguments)]
     common += [_entity("DataClass", name) for name in sorted(set(resource.classes.values()))]
-    wanted = sorted({(effect.kind, effect.object) for effect in effects})
+    wanted = sorted(set(objects))
     count = max((len(classes_of(resource, name)) for kind, name in wanted if kind == "Column"), default=1)
     return tuple(_load(common + _objects(resource, wanted, world)) for world in range(max(count, 1)))
 
@@ -163,8 +163,8 @@ def _objects(resource: Resource, wanted: list[tuple[str, str]], world: int) -> l
     return made
 
 
-def _arguments(facts: Mapping[str, Fact]) -> list[Json]:
-    given = {name.removeprefix(ARGUMENT): value for name, value in facts.items() if name.startswith(ARGUMENT)}
+def _arguments(arguments: Mapping[str, Fact]) -> list[Json]:
+    given = {name.removeprefix(ARGUMENT): value for name, value in arguments.items() if name.startswith(ARGUMENT)}
     return [
         _entity(kind, name) | {"tags": {key: value for key, value in given.items() if type(value) is wanted}}
         for name, (kind, wanted) in _TAGS.items()

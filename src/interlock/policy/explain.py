@@ -128,7 +128,7 @@ def _nearest(
     part = policy.slices[finding.effect.action]
     attributes = frozenset(part.action.context)
     record, _ = context(part.action, attributes, facts, resource, approved, now)
-    entities = worlds(subjects(finding.subject), resource, [finding.effect], facts)[0]
+    entities = worlds(subjects(finding.subject), resource, [(finding.effect.kind, finding.effect.object)], facts)[0]
     request = {
         "principal": principal_uid(finding.subject),
         "action": {"type": "Action", "id": finding.effect.action},

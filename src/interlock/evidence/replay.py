@@ -1,0 +1,120 @@
+"""Replay: a session's journal and recording merged in order, sealed or still live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from pathlib import Path
+
+from interlock.errors import EvidenceError, VerificationError
+
+from .disk import Torn, frames
+from .event import Direction, Entry, Event, decode_entry, decode_event
+from .seal import JOURNAL
+from .segment import follow, read_events
+from .spool import Spool
+
+Renderer = Callable[[Direction, bytes], list[str]]
+"""Turns recorded bytes of one protocol into lines of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened, or one piece that passed. `at` is UTC seconds.
+
+    Of the journal: `kind` is the entry's, `facts` what it says. Of the recording: `kind` is `recorded`, `direction` and
+    `data` what passed, `lines` as rendered. `exchange` is 0 for what belongs to none.
+    """
+
+    seq: int
+    at: float
+    kind: str
+    exchange: int
+    facts: Mapping[str, object] = field(default_factory=dict)
+    direction: Direction | None = None
+    lines: tuple[str, ...] = ()
+    data: bytes = field(default=b"", repr=False)
+
+
+def replay(
+    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer]
+) -> Iterator[Moment]:
+    """All moments of a session in order. The recording is left out when its key was shredded.
+
+    Raises `EvidenceError` when there is nothing of the session, `VerificationError` where it cannot be read on.
+    """
+    views: list[Spool] = []
+    for spool in list(spools):
+        if session in spool.index:
+            try:
+                views.append(spool.reopen())  # before the folder is read: what moves there meanwhile is read twice, not never
+            except FileNotFoundError:
+                continue
+    if not views and not folder.exists():
+        raise EvidenceError(f"there is no session {session}")
+    return _merged(folder, session, secret, views, renderers)
+
+
+def _merged(folder: Path, session: str, secret: bytes | None, views: list[Spool], renderers: Mapping[str, Renderer]) -> Iterator[Moment]:
+    renderer: Renderer | None = None
+    try:
+        streams: list[Iterator[Entry | Event]] = [_once(_entries(folder, session, views))]
+        if secret is not None:
+            streams.append(_once(_events(folder, session, secret, views)))
+        for item in merge(*streams, key=lambda item: item.seq):
+            if isinstance(item, Entry):
+                if item.kind == "open":
+                    renderer = renderers.get(str(item.facts.get("protocol", "")))
+                exchange = item.facts.get("exchange", 0)
+                yield Moment(item.seq, item.at / 1e9, item.kind, exchange if isinstance(exchange, int) else 0, item.facts)
+            else:
+                lines = tuple(renderer(item.direction, item.data)) if renderer else ()
+                yield Moment(item.seq, item.at / 1e9, "recorded", item.exchange, {}, item.direction, lines, item.data)
+    finally:
+        for view in views:
+            view.close()
+
+
+def _once(items: Iterator[Entry | Event]) -> Iterator[Entry | Event]:
+    """What was archived while we read comes twice; the numbers tell."""
+    last = -1
+    for item in items:
+        if item.seq > last:
+            last = item.seq
+            yield item
+
+
+def _entries(folder: Path, session: str, views: list[Spool]) -> Iterator[Entry | Event]:
+    try:
+        fd = os.open(folder / JOURNAL, os.O_RDONLY)
+    except FileNotFoundError:
+        fd = -1
+    if fd >= 0:
+        try:
+            for _, entry in frames(fd):
+                yield decode_entry(entry)
+        except Torn as damage:
+            if not (damage.tail and views):  # being written just now: the rest is in the spool
+                raise VerificationError(f"{JOURNAL}: {damage}") from damage
+        finally:
+            os.close(fd)
+    for view in views:
+        for batch in view.batches(session, None):
+            for entry in batch.entries:
+                yield decode_entry(entry)
+
+
+def _events(folder: Path, session: str, secret: bytes, views: list[Spool]) -> Iterator[Entry | Event]:
+    for path, _, _ in follow(folder):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            for event in read_events(fd, secret):
+                yield decode_event(event)
+        finally:
+            os.close(fd)
+    for view in views:
+        for batch in view.batches(session, secret):
+            for event in batch.events or ():
+                yield decode_event(event)

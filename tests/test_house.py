@@ -221,9 +221,10 @@ def test_no_file_names_a_package_registry() -> None:
 
 def _project_files(folder: Path) -> Iterator[Path]:
     """What belongs to the project: not the environment, caches and data that .gitignore names."""
-    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()} | {".git"}
+    ignored = [".git", *(ROOT / ".gitignore").read_text().split()]
     for path in sorted(folder.iterdir()):
-        if not any(path.match(pattern) for pattern in ignored):
+        # A pattern with a leading slash means the top folder only (gitignore's rule).
+        if not any(path.match(pattern.strip("/")) for pattern in ignored if not pattern.startswith("/") or folder == ROOT):
             if path.is_dir():
                 yield from _project_files(path)
             elif path.is_file():

@@ -28,6 +28,7 @@ from interlock.exchange import (
 )
 from interlock.facts.sql.catalog import Catalog
 from interlock.gate import Gate
+from interlock.net.catalogs import Learner
 from interlock.net.link import Link
 from interlock.protocols.stream import StreamProtocol, StreamRelay
 
@@ -95,6 +96,9 @@ class Conversation:
         self.session = session
         self.relay = relay
         self.over = asyncio.Event()
+        self.pid = 0
+        self.learner: Learner | None = None
+        """Kept so that new catalogs reach the relay for as long as the conversation lasts."""
         self._gate = gate
         self._protocol = protocol
         self._connect = connect

@@ -83,20 +83,15 @@ class Door(Protocol):
         """The end of a bad one."""
         ...
 
-    @property
-    def cancel_key_bytes(self) -> int: ...
-    @property
-    def rest(self) -> bytes:
-        """Bytes that came behind the login and belong to the relay."""
-        ...
+    cancel_key_bytes: int
 
 
 class Reach(Protocol):
     """The client's role in the login upstream. Raises `UpstreamError` or `ProtocolError` (fault upstream)."""
 
-    def start(self) -> list[ReachEvent]: ...
-    def tls_started(self) -> list[ReachEvent]: ...
-    def receive(self, data: bytes) -> list[ReachEvent]: ...
+    def start(self) -> Sequence[ReachEvent]: ...
+    def tls_started(self) -> Sequence[ReachEvent]: ...
+    def receive(self, data: bytes) -> Sequence[ReachEvent]: ...
 
 
 class StreamRelay(Protocol):
@@ -116,6 +111,10 @@ class StreamRelay(Protocol):
     @property
     def wants_catalog(self) -> bool: ...
     def learn(self, catalog: Catalog) -> None: ...
+    def refresh(self, catalog: Catalog) -> None:
+        """A newer catalog than was asked for; changes no state but what names mean from now on."""
+        ...
+
     @property
     def busy(self) -> bool:
         """Whether upstream owes answers or the gate is being asked."""
@@ -155,10 +154,10 @@ class StreamProtocol:
     whose answers `catalog_of` turns into a catalog (`version` handed in)."""
 
     name: str
-    door: Callable[[bool, bool, int], Door]
-    """(TLS offered, secrets allowed without TLS, message_bytes_max)"""
-    reach: Callable[[Credential, str, Mapping[str, str], bool, int], Reach]
-    """(credential, place, settings, use TLS, message_bytes_max)"""
+    door: Callable[[bool, bool], Door]
+    """(TLS offered, secrets allowed without TLS)"""
+    reach: Callable[[Credential, str, Mapping[str, str], bool, str], Reach]
+    """(credential, place, settings, use TLS, random nonce of printable text)"""
     relay: RelayMaker
     asker: Callable[[int], StreamAsker]
     cancel: Callable[[int, bytes], bytes]

@@ -165,6 +165,16 @@ class Relay:
         self._phase = Phase.READY
         self._pump()
 
+    def refresh(self, catalog: Catalog) -> None:
+        """Somebody else learned a newer catalog."""
+        if catalog.version > self.answers.catalog.version:
+            self.answers.catalog = catalog
+
+    @property
+    def busy(self) -> bool:
+        """Whether upstream owes answers, or the gate or people are being asked."""
+        return bool(self.answers.expected) or self._phase is not Phase.READY
+
     @property
     def backlog_bytes(self) -> int:
         """Client bytes that wait; the driver stops reading above its bound."""

@@ -1,0 +1,145 @@
+"""The door of a stream protocol: logins with deadlines, then a conversation.
+
+A client that is silent or half-open costs one bounded connection until its deadline and blocks nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+
+import structlog
+
+from interlock.config import ListenerConfig, LimitsConfig
+from interlock.errors import IdentityError, InterlockError, ProtocolError
+from interlock.exchange import Refusal
+from interlock.identity import Proof
+from interlock.net.link import Link
+from interlock.net.sessions import Conversations, Refused
+from interlock.net.tls import server_context
+from interlock.protocols.stream import Cancel, Close, Door, DoorEvent, Login, Say, StartTls, StreamProtocol
+
+_log = structlog.get_logger("interlock.listener")
+
+
+class Listener:
+    """One listening socket. `start` before use; `stop` closes the door, not the conversations."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        protocol: StreamProtocol,
+        config: ListenerConfig,
+        limits: LimitsConfig,
+        plaintext_allowed: bool,
+        contact: str,
+    ) -> None:
+        self._conversations = conversations
+        self._gate = conversations.gate
+        self._protocol = protocol
+        self._config = config
+        self._limits = limits
+        self._plaintext_allowed = plaintext_allowed
+        self._contact = contact
+        self._tls: ssl.SSLContext | None = server_context(config.tls, (protocol.name,)) if config.tls else None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = config.port
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Link(self._accept), self._config.host, self._config.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, link: Link) -> None:
+        if len(self._tasks) >= self._limits.connections:
+            link.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, link: Link) -> None:
+        """One connection, from its first byte to its last."""
+        door = self._protocol.door(self._tls is not None, self._plaintext_allowed)
+        try:
+            async with asyncio.timeout(self._limits.login_s):
+                login = await self._knock(link, door)
+            if login is not None:
+                await self._converse(link, door, login)
+        except ProtocolError as error:
+            _log.warning("client broke the protocol", client=link.peer, reason=error.message)
+        except (TimeoutError, OSError, ssl.SSLError) as error:
+            _log.info("login not finished", client=link.peer, reason=type(error).__name__)
+        finally:
+            link.close()
+
+    async def _knock(self, link: Link, door: Door) -> Login | None:
+        """The client's login request; None when there is nothing more to do."""
+        while data := await link.read():
+            login = await self._events(link, door, door.receive(data))
+            if login is not False:
+                return login
+        return None
+
+    async def _events(self, link: Link, door: Door, events: Sequence[DoorEvent]) -> Login | None | bool:
+        """Act on what the door says: a login, None for the end, False to go on reading."""
+        for event in events:
+            match event:
+                case Say(data):
+                    link.send([self._gate.say(None, data)])
+                case StartTls(data):
+                    assert self._tls is not None
+                    link.send([self._gate.say(None, data)])
+                    await link.start_tls(self._tls, server_side=True)
+                    door.tls_started()
+                case Login():
+                    return event
+                case Cancel(pid, key):
+                    self._conversations.cancel(pid, key)
+                    return None
+                case Close(data, reason):
+                    _log.info("login refused", client=link.peer, reason=reason)
+                    link.send([self._gate.say(None, data)])
+                    return None
+        return False
+
+    async def _converse(self, link: Link, door: Door, login: Login) -> None:
+        try:
+            proof = Proof.of(login.secret, self._protocol.name, login.claimed)
+            principal = await self._gate.identify(proof)
+            conversation, reached, pid, key = await self._conversations.open(
+                self._protocol,
+                principal,
+                login.resource,
+                login.place,
+                link,
+                link.peer,
+                login.settings,
+                cancel_key_bytes=door.cancel_key_bytes,
+            )
+        except Refused as refused:
+            self._turn_away(link, door, refused.refusal)
+        except IdentityError as error:
+            self._turn_away(link, door, Refusal("unidentified", error.message, ask=self._contact, fatal=True))
+        except InterlockError as error:
+            self._turn_away(link, door, Refusal("failed", error.message, ask=self._contact, fatal=True))
+        except Exception as error:
+            _log.error("login failed", client=link.peer, exc_info=error)
+            self._turn_away(link, door, Refusal("failed", "the gateway failed", ask=self._contact, fatal=True))
+        else:
+            link.send([self._gate.say(conversation.session, door.welcome(reached, pid, key))])
+            conversation.start()
+            await conversation.over.wait()
+
+    def _turn_away(self, link: Link, door: Door, refusal: Refusal) -> None:
+        _log.info("connection refused", client=link.peer, reason=refusal.reason)
+        link.send([self._gate.say(None, door.refuse(refusal))])

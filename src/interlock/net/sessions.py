@@ -1,0 +1,180 @@
+"""Opening conversations: connect is decided, upstream is reached, names get their meaning, the relay is made.
+
+The doors (`listener`) and the gateway's own questions (`ask`) come through here alike. Cancel keys are the
+gateway's own: random, one per conversation, and of no use for any other.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+
+from interlock.config import LimitsConfig
+from interlock.errors import InterlockError, ResourceError
+from interlock.exchange import Held, Permit, Principal, Refusal, Session
+from interlock.facts.sql.catalog import Catalog
+from interlock.gate import Gate, connect_operation
+from interlock.net import upstream
+from interlock.net.catalogs import Catalogs, Key, Learner
+from interlock.net.memory import MemoryEnd
+from interlock.net.stream import Conversation, End, SessionPort
+from interlock.protocols import PROTOCOLS
+from interlock.protocols.stream import Reached, StreamProtocol
+
+CATALOG_BYTES_MAX = 256 * 1024 * 1024
+"""The largest answer to a question about the catalog."""
+
+
+class Refused(Exception):  # noqa: N818 - it is the gate's word, not a failure
+    """Connecting was refused; tell the client."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class Conversations:
+    """All open conversations of this process."""
+
+    def __init__(self, gate: Gate, limits: LimitsConfig) -> None:
+        self.gate = gate
+        self.catalogs = Catalogs(self._load_catalog, time.monotonic)
+        self._limits = limits
+        self._open: dict[int, tuple[bytes, Conversation]] = {}
+
+    async def open(
+        self,
+        protocol: StreamProtocol,
+        principal: Principal,
+        resource_name: str,
+        place: str,
+        end: End,
+        client: str,
+        settings: Mapping[str, str],
+        *,
+        cancel_key_bytes: int = 4,
+        catalog: Catalog | None = None,
+    ) -> tuple[Conversation, Reached, int, bytes]:
+        """A conversation that is ready to `start`, what upstream reported, and the client's cancel key (id, key).
+
+        Raises `Refused`, or `InterlockError` where a station or upstream failed. `catalog` is given by the
+        catalog's own reader only; everybody else gets the one that is known or read now.
+        """
+        session = self.gate.open(principal, resource_name, protocol.name, client)
+        try:
+            if session.resource.kind != protocol.name:
+                raise ResourceError("no such resource, or no right to use it")
+            permit = await self._connect(session, place)
+            link, reached = await upstream.reach(self.gate, protocol, permit, place, settings)
+        except BaseException as error:
+            await self.gate.close(session, _why(error))
+            raise
+        try:
+            key = (session.resource.name, place or str(session.resource.settings.get("database", "")))
+            known = catalog if catalog is not None else await self.catalogs.get(key)
+            conversation = self._converse(protocol, session, permit, end, link, reached, key, known)
+        except BaseException as error:
+            link.abort()
+            await self.gate.close(session, _why(error))
+            raise
+        pid, secret = self._register(conversation, cancel_key_bytes)
+        return conversation, reached, pid, secret
+
+    def cancel(self, pid: int, key: bytes) -> None:
+        """A cancel request: does something only with the right key, and says nothing either way."""
+        found = self._open.get(pid)
+        if found is not None and hmac.compare_digest(found[0], key):
+            found[1].cancel()
+
+    async def close_all(self, reason: str) -> None:
+        """The gateway stops."""
+        for _, conversation in list(self._open.values()):
+            conversation.end(Refusal("revoked", reason, fatal=True))
+        for _, conversation in list(self._open.values()):
+            await conversation.over.wait()
+
+    async def _connect(self, session: Session, place: str) -> Permit:
+        title = f"connect to {place}" if place else "connect"
+        answer = (await self.gate.admit(session, [connect_operation(session.resource, title)]))[0]
+        if isinstance(answer, Held):
+            answer = await self.gate.wait(answer)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        assert not isinstance(answer, Held)
+        return answer
+
+    def _converse(
+        self,
+        protocol: StreamProtocol,
+        session: Session,
+        permit: Permit,
+        end: End,
+        link: upstream.Link,
+        reached: Reached,
+        key: Key,
+        catalog: Catalog,
+    ) -> Conversation:
+        relay = protocol.relay(
+            SessionPort(self.gate, session),
+            permit,
+            catalog,
+            reached=reached,
+            poison=f"interlock_{secrets.token_hex(12)}",
+            message_bytes_max=self._limits.message_bytes,
+            statement_bytes_max=self._limits.statement_bytes,
+        )
+        learner = Learner(relay.refresh)
+        self.catalogs.follow(key, learner)
+
+        async def relearn() -> Catalog:
+            return await self.catalogs.relearn(key)
+
+        async def cancel() -> None:
+            await upstream.cancel(self.gate, protocol, permit, reached)
+
+        conversation = Conversation(
+            self.gate, protocol, session, permit, relay, end, link, cancel=cancel, relearn=relearn, on_over=self._forget
+        )
+        conversation.learner = learner
+        return conversation
+
+    def _register(self, conversation: Conversation, key_bytes: int) -> tuple[int, bytes]:
+        pid = secrets.randbelow(2**31 - 1) + 1
+        while pid in self._open:
+            pid = secrets.randbelow(2**31 - 1) + 1
+        key = secrets.token_bytes(key_bytes)
+        self._open[pid] = (key, conversation)
+        conversation.pid = pid
+        return pid, key
+
+    def _forget(self, conversation: Conversation) -> None:
+        self._open.pop(conversation.pid, None)
+
+    async def _load_catalog(self, key: Key, version: int) -> Catalog:
+        """Ask the database what it holds, as principal `interlock`, through the gate."""
+        resource_name, place = key
+        protocol = PROTOCOLS[self.gate.registry.find(resource_name).kind]
+        end = MemoryEnd(protocol.asker(CATALOG_BYTES_MAX))
+        own = self.gate.identity.own()
+        conversation, *_ = await self.open(protocol, own, resource_name, place, end, "catalog", {}, catalog=Catalog())
+        conversation.start()
+        try:
+            first = [await end.ask(question) for question in protocol.catalog_first]
+            conversation.relay.refresh(protocol.catalog_of(first, (), version))
+            second = [await end.ask(question) for question in protocol.catalog_second]
+            return protocol.catalog_of(first, second, version)
+        finally:
+            conversation.close("the catalog was read")
+            await conversation.over.wait()
+
+
+def _why(error: BaseException) -> str:
+    match error:
+        case Refused():
+            return f"refused: {error.refusal.reason}"
+        case InterlockError():
+            return error.message
+        case _:
+            return "the client went away before the session began"

@@ -1,0 +1,87 @@
+"""Reaching resources: TCP, TLS as the resource demands, and the gateway's own login under a connect permit."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Mapping
+
+from interlock.errors import UpstreamError
+from interlock.exchange import Permit, Resource
+from interlock.gate import Gate
+from interlock.net.link import Link
+from interlock.net.tls import upstream_context
+from interlock.protocols.stream import Reached, Say, StartTls, StreamProtocol
+
+CONNECT_S = 10.0
+"""How long upstream may take for TCP, TLS and login together, in seconds."""
+
+
+async def reach(gate: Gate, protocol: StreamProtocol, permit: Permit, place: str, settings: Mapping[str, str]) -> tuple[Link, Reached]:
+    """A logged-in link to the permit's resource. Raises `UpstreamError` within `CONNECT_S` seconds."""
+    resource = permit.exchange.operation.resource
+    link: Link | None = None
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            link = await _dial(resource)
+            return link, await _log_in(gate, protocol, permit, link, place, settings)
+    except TimeoutError:
+        error = UpstreamError(f"{resource.name} did not answer within {CONNECT_S:.0f} s")
+    except ssl.SSLError as failed:
+        error = UpstreamError(f"TLS with {resource.name} failed: {failed.reason or 'handshake'}", hint="check the resource's tls and ca")
+    except OSError as failed:
+        error = UpstreamError(f"{resource.name} cannot be reached: {failed.strerror or type(failed).__name__}")
+    except BaseException:
+        if link is not None:
+            link.abort()
+        raise
+    if link is not None:
+        link.abort()
+    raise error
+
+
+async def cancel(gate: Gate, protocol: StreamProtocol, permit: Permit, reached: Reached) -> None:
+    """Ask upstream to cancel what runs in the session that `reached` stands for. No answer is awaited."""
+    resource = permit.exchange.operation.resource
+    async with asyncio.timeout(CONNECT_S):
+        link = await _dial(resource)
+        try:
+            link.send([gate.login(permit, protocol.cancel(reached.pid, reached.key))])
+            while await link.read():
+                pass
+        finally:
+            link.close()
+
+
+async def _dial(resource: Resource) -> Link:
+    host, port = str(resource.settings["host"]), int(str(resource.settings["port"]))
+    _, link = await asyncio.get_running_loop().create_connection(Link, host, port)
+    return link
+
+
+async def _log_in(
+    gate: Gate, protocol: StreamProtocol, permit: Permit, link: Link, place: str, settings: Mapping[str, str]
+) -> Reached:
+    resource = permit.exchange.operation.resource
+    context = upstream_context(resource)
+    place = place or str(resource.settings.get("database", ""))
+    login = protocol.reach(gate.credential(permit), place, settings, context is not None, secrets.token_urlsafe(24))
+    events = list(login.start())
+    while True:
+        for event in events:
+            match event:
+                case Say(data):
+                    link.send([gate.login(permit, data)])
+                case StartTls():
+                    assert context is not None
+                    await link.start_tls(context, server_side=False, hostname=str(resource.settings["host"]))
+                    for word in login.tls_started():
+                        assert isinstance(word, Say)
+                        link.send([gate.login(permit, word.data)])
+                case _:
+                    return event
+        data = await link.read()
+        if not data:
+            raise UpstreamError(f"{resource.name} closed the connection during the login")
+        events = list(login.receive(data))

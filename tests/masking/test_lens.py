@@ -132,7 +132,7 @@ def test_the_bound_is_real_and_a_long_cell_is_quick() -> None:
     assert made.apply(piece(("ab " * 700_000 + "AKIA" + "IOSFODNN7EXAMPLE",))) == piece(("[api_key]",))
 
 
-@pytest.mark.parametrize("bad", [b"half a row", b"one\n", b"one\ttwo\tthree\n", b"\xff\tx\n"])
+@pytest.mark.parametrize("bad", [b"half of it", b"alpha\n", b"alpha\tbeta\tgamma\n", b"\xff\tbeta\n"])
 def test_whatever_goes_wrong_is_a_masking_error_without_the_data(bad: bytes) -> None:
     with pytest.raises(MaskingError) as caught:
         a_lens(TextShape(NOTE, NOTE)).apply(bad)
@@ -167,19 +167,8 @@ def test_json_stays_json_behind_an_escape() -> None:
     assert made.apply(piece((r'{"t": "a\\jane@example.com"}',))) == piece((r'{"t": "a\\[email]"}',))
 
 
-PARTS = st.sampled_from(
-    [
-        "jane@example.com",
-        "4111111111111111",
-        "+14155552671",
-        "415-555-2671",
-        "123-45-6789",
-        "DE89370400440532013000",
-        "203.0.113.7",
-        "ghp_" + "a1B2" * 10,
-    ]
-    + [" ", "x", "é", "\u200b", "-", ".", "[", "@", "7", "*"]
-)
+VALUES = ("jane@example.com", "4111111111111111", "+14155552671", "415-555-2671", "123-45-6789", "DE89370400440532013000", "203.0.113.7")
+PARTS = st.sampled_from([*VALUES, "ghp_" + "a1B2" * 10, " ", "x", "é", "\u200b", "-", ".", "[", "@", "7", "*"])
 CELLS = (
     st.none()
     | st.lists(PARTS, max_size=4).map("".join)

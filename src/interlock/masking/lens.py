@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from interlock.errors import MaskingError
 from interlock.exchange import Cell, Column, Row, Shape
-from interlock.masking.rewrite import rewrite
+from interlock.masking.rewrite import mask_texts
 from interlock.masking.scanner import Scanner
 from interlock.masking.transforms import Transforms, label
 
@@ -88,7 +88,7 @@ class ColumnLens:
                 row[index] = new
                 changed = True
         for name in plan.classes if masked else ():
-            self._masked[name] = self._masked.get(name, 0) + masked
+            self._count(name, masked)
         return changed
 
     def _transformed(self, column: Column, data_class: str, cell: bytes, constant: Cell) -> Cell:
@@ -120,14 +120,14 @@ class ColumnLens:
             texts += decoded  # type: ignore[arg-type]  # no None is left
         if aside:
             changed |= self._scan_binary(aside)
-        findings = self._scanner.scan(texts, [self._columns[index].name for index in self._scanned])
-        for at, found in findings.items():
-            index, row = self._scanned[at // len(rows)], rows[at % len(rows)]
-            text = rewrite(texts[at], found, self._transforms)
-            row[index] = None if text is None else self._shape.encode(self._columns[index], text)
-            for finding in found:
-                self._count(finding.data_class)
-        return changed or bool(findings)
+        names = [self._columns[index].name for index in self._scanned]
+        masked, counts = mask_texts(texts, names, self._scanner, self._transforms)
+        for at, new in masked.items():
+            index = self._scanned[at // len(rows)]
+            rows[at % len(rows)][index] = None if new is None else self._shape.encode(self._columns[index], new)
+        for data_class, count in counts.items():
+            self._count(data_class, count)
+        return changed or bool(masked)
 
     def _mask_long(self, row: Row, index: int, text: str) -> bool:
         assert self._scanner is not None
@@ -148,5 +148,5 @@ class ColumnLens:
             self._count(data_class)
         return bool(found)
 
-    def _count(self, data_class: str) -> None:
-        self._masked[data_class] = self._masked.get(data_class, 0) + 1
+    def _count(self, data_class: str, count: int = 1) -> None:
+        self._masked[data_class] = self._masked.get(data_class, 0) + count

@@ -9,7 +9,7 @@ from interlock.exchange import Column, Lens, Resource, Shape
 from interlock.masking.columns import ColumnClasses
 from interlock.masking.detectors import DETECTORS
 from interlock.masking.lens import CELL_CHARS_MAX, ColumnLens, Hidden
-from interlock.masking.rewrite import rewrite
+from interlock.masking.rewrite import mask_texts
 from interlock.masking.scanner import Scanner
 from interlock.masking.scrub import MASKED, scrub_values
 from interlock.masking.settings import MaskingConfig
@@ -70,8 +70,9 @@ class Masking:
             return MASKED if columns or scanner else text
         if columns:
             text = scrub_values(text, columns, known)
-        findings = scanner.scan((text,), ("",)) if scanner else {}
-        masked = rewrite(text, findings[0], self._transforms) if findings else text
+        if scanner is None:
+            return text
+        masked = mask_texts((text,), ("",), scanner, self._transforms)[0].get(0, text)
         return MASKED if masked is None else masked
 
     def _column_classes(self, resource: Resource) -> ColumnClasses:

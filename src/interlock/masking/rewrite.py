@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from interlock.masking.scanner import Finding
+from interlock.masking.scanner import Finding, Scanner
 from interlock.masking.transforms import Transforms, label
+
+_ROUNDS_MAX = 4
+
+
+def mask_texts(
+    texts: Sequence[str], names: Sequence[str], scanner: Scanner, transforms: Transforms
+) -> tuple[dict[int, str | None], Counter[str]]:
+    """What `scanner` finds in a batch, masked: the new text per index where there was a finding (None for
+    NULL), and how many values were masked per class. Arguments as for `Scanner.scan`.
+
+    A mask changes the neighbours of what is beside it, and so perhaps what that is (`4111…` directly before
+    a token is no card, before a label it is). So what was masked is scanned again until nothing is found.
+    """
+    masked: dict[int, str | None] = {}
+    counts: Counter[str] = Counter()
+    found = scanner.scan(texts, names)
+    for _ in range(_ROUNDS_MAX):
+        if not found:
+            return masked, counts
+        for index, findings in found.items():
+            masked[index] = rewrite(masked.get(index) or texts[index], findings, transforms)
+            counts.update(finding.data_class for finding in findings)
+        again = [index for index in found if masked[index] is not None]
+        found_again = scanner.scan([masked[index] or "" for index in again], [names[index * len(names) // len(texts)] for index in again])
+        found = {again[at]: findings for at, findings in found_again.items()}
+    for index, findings in found.items():
+        masked[index] = label(findings[0].data_class)
+    return masked, counts
 
 
 def rewrite(text: str, findings: Sequence[Finding], transforms: Transforms) -> str | None:

@@ -148,7 +148,8 @@ def test_a_remembered_decision_is_the_same_and_bound_to_what_rules_read() -> Non
 
 
 def test_keys_differ_wherever_decisions_may() -> None:
-    policy = Policy.load({"p": ALL})
+    where = '@id("w") forbid (principal, action == Action::"sql.delete", resource) when { !context.has_where };'
+    policy = Policy.load({"p": ALL + where})
     delete = [Effect("sql.delete", "Table", "public.a")]
     agent = Principal("alice", "agent", ALICE.groups, ALICE)
     keys = {
@@ -235,3 +236,12 @@ def test_strange_names_cannot_leave_their_quotes() -> None:
         assert decision.verdict is Verdict.DENY, name
         decision = policy.decide(Principal("a"), DEV, [Effect("sql.select", "Table", name)], {}, now=NOW)
         assert decision.verdict is Verdict.DENY, name
+
+
+def test_a_number_that_cedar_cannot_hold_denies() -> None:
+    policy = Policy.load(
+        {"p": ALL + '@id("n") forbid (principal, action in Action::"sql", resource) when { context.statement_count > 5 };'}
+    )
+    select = [Effect("sql.select", "Table", "t")]
+    assert policy.decide(ALICE, DEV, select, {"statement_count": 2**63}, now=NOW).verdict is Verdict.DENY
+    assert policy.decide(ALICE, DEV, select, {"statement_count": 5}, now=NOW).verdict is Verdict.ALLOW

@@ -23,9 +23,14 @@ TIME: Final = frozenset({"now", "hour", "weekday"})
 ARGUMENT: Final = "argument."
 """Facts with this prefix are a tool's arguments: `argument.path` is `context.text.getTag("path")`."""
 
+ARGUMENTS: Final = frozenset({"arguments", "text", "number", "flag"})
+"""The context attributes that tell of a tool's arguments."""
+
 _TYPES: Final = {"user": "User", "agent": "Agent", "workload": "Workload"}
 _PARTS = re.compile(r'(?:"(?:[^"]|"")*"|[^."])+')
 # The argument entities live for one call; one name each is enough, as each call has an entity set of its own.
+# Cedar type → our type, and what stands in the context for a fact that is not told and that no rule reads.
+_FACTS: Final[dict[str, tuple[type, Any]]] = {"Bool": (bool, False), "Long": (int, 0), "Set<String>": (frozenset, [])}
 _TAGS: Final = {"text": ("Texts", str), "number": ("Numbers", int), "flag": ("Flags", bool)}
 
 
@@ -84,40 +89,28 @@ def reveal_world(chain: tuple[Principal, ...], resource: Resource, classes: Iter
 def context(
     action: Action, reads: frozenset[str], facts: Mapping[str, Fact], resource: Resource, approved: frozenset[str], now: float
 ) -> tuple[Json, frozenset[str]]:
-    """The context of one request, and the names of facts which the action needs and which are missing or of
-    the wrong type. It holds what the schema requires and what the rules read. `now` is in UTC seconds."""
+    """The context of one request, and the names of facts which the rules read (`reads`) and which are missing
+    or of the wrong type. `now` is in UTC seconds."""
     moment = datetime.fromtimestamp(now, UTC)
     record: Json = {
         "approved": sorted(approved),
         "now": {"__extn": {"fn": "datetime", "arg": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}},
         "hour": moment.hour,
         "weekday": moment.isoweekday(),
-    }
+        "resource": {"__entity": object_uid(resource, "Resource", "")},
+        "labels": sorted(resource.labels),
+    } | {name: {"__entity": {"type": kind, "id": name}} for name, (kind, _) in _TAGS.items()}
     missing = set()
-    for name, attribute in action.context.items():
-        if name in record or not (attribute.required or name in reads):
-            continue
-        if name in _TAGS:
-            record[name] = {"__entity": {"type": _TAGS[name][0], "id": name}}
-        elif name == "arguments":
-            record[name] = sorted(fact.removeprefix(ARGUMENT) for fact in facts if fact.startswith(ARGUMENT))
-        elif attribute.type == "Resource":
-            record[name] = {"__entity": object_uid(resource, "Resource", "")}
-        elif name == "labels":
-            record[name] = sorted(resource.labels)
-        elif name in facts and _fits(attribute.type, facts[name]):
-            value = facts[name]
-            record[name] = sorted(value) if isinstance(value, frozenset) else value
-        elif name in facts or attribute.required:
+    for name in action.context.keys() - record.keys():
+        kind, unread = _FACTS[action.context[name]]
+        fact = facts.get(name)
+        if type(fact) is kind:
+            record[name] = sorted(fact) if isinstance(fact, frozenset) else fact
+        elif name in reads or (name == "arguments" and not ARGUMENTS.isdisjoint(reads)):
             missing.add(name)
-    return record, frozenset(missing)
-
-
-def _fits(kind: str, value: Fact) -> bool:
-    if kind == "Long":
-        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    wanted: dict[str, type] = {"Bool": bool, "String": str, "Set<String>": frozenset}
-    return isinstance(value, wanted[kind])
+        else:
+            record[name] = unread
+    return {name: record[name] for name in action.context if name in record}, frozenset(missing)
 
 
 def _people(chain: tuple[Principal, ...]) -> list[Json]:

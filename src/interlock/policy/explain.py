@@ -126,8 +126,7 @@ def _nearest(
 ) -> list[str]:
     """The permits that would match if one part of them were different, and which part that is."""
     part = policy.slices[finding.effect.action]
-    attributes = frozenset(part.action.context)
-    record, _ = context(part.action, attributes, facts, resource, approved, now)
+    record, _ = context(part.action, part.reads, facts, resource, approved, now)
     entities = worlds(subjects(finding.subject), resource, [(finding.effect.kind, finding.effect.object)], facts)[0]
     request = {
         "principal": principal_uid(finding.subject),

@@ -155,8 +155,6 @@ def _remedy(message: str) -> str:
         known = schema().actions if unknown.group(1) else schema().kinds
         if close := difflib.get_close_matches(unknown.group(1) or unknown.group(2), known, 1):
             return f"did you mean {close[0]}?"
-    if "optional attribute" in message:
-        return "test for it first, as in `context has tables && context.tables.contains(…)`"
     if "not found" in message:
         return "name the actions or the kind (`resource is Table`) for which it exists; see docs/policy.md"
     return "see the schema's actions, kinds and context in docs/policy.md"

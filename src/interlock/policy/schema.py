@@ -16,7 +16,7 @@ BASE_TEXT: Final = files(__package__).joinpath(BASE_NAME).read_text("utf-8")
 
 # The engine offers no JSON form of a schema, but it prints one canonical text: that is what these read.
 _TYPE = re.compile(r"^type (\w+) = \{\n(.*?)^\};", re.M | re.S)
-_ATTRIBUTE = re.compile(r'^  "?(\w+)"?(\??): ([^\n]+?),?$', re.M)
+_ATTRIBUTE = re.compile(r'^  "?(\w+)"?: ([^\n]+?),?$', re.M)
 _ENTITY = re.compile(r"^entity (\w+)", re.M)
 _ACTION = re.compile(r'^action "([^"]+)"(?: in \[(.*?)\])?(?: appliesTo \{\n(.*?)^\})?;', re.M | re.S)
 _PARENT = re.compile(r'Action::"([^"]+)"')
@@ -25,23 +25,16 @@ _CONTEXT = re.compile(r"^  context: (\w+)", re.M)
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
-    """One context attribute: its Cedar type as text (`Bool`, `Set<String>`) and whether it must be there."""
-
-    type: str
-    required: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Action:
-    """One action: the groups it lies in (transitively), the kinds of object it applies to, its context.
+    """One action: the groups it lies in (transitively), the kinds of object it applies to, its context (name → Cedar
+    type, as in `Set<String>`; all of it is required).
 
     A pure group (`read`) has no kinds and is never asked about."""
 
     id: str
     groups: frozenset[str]
     kinds: frozenset[str]
-    context: dict[str, Attribute]
+    context: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +51,7 @@ def schema() -> Schema:
     """The schema that this package ships."""
     handle = cedarpy.Schema.from_str(SCHEMA_TEXT)
     text = str(handle)
-    contexts = {
-        name: {a: Attribute(kind, not optional) for a, optional, kind in _ATTRIBUTE.findall(body)} for name, body in _TYPE.findall(text)
-    }
+    contexts = {name: dict(_ATTRIBUTE.findall(body)) for name, body in _TYPE.findall(text)}
     parents = {name: frozenset(_PARENT.findall(groups)) for name, groups, _ in _ACTION.findall(text)}
     actions = {}
     for name, _, applies in _ACTION.findall(text):

@@ -10,11 +10,10 @@ from typing import Any
 import cedarpy
 
 from interlock.errors import PolicyError
-from interlock.policy.entities import ARGUMENT, TIME
+from interlock.policy.entities import ARGUMENT, ARGUMENTS, TIME
 from interlock.policy.rules import Rule, policy_set
 from interlock.policy.schema import Action, schema
 
-_ARGUMENTS = frozenset({"text", "number", "flag", "arguments"})
 _ERROR = re.compile(r"error while evaluating policy `([^`]*)`: (.*)", re.S)
 
 
@@ -29,11 +28,9 @@ class Slice:
 
     @property
     def facts(self) -> frozenset[str]:
-        """The facts that a decision depends on; the prefix `argument.` stands for all of a tool's arguments.
-        What the action requires counts too: without it there is no decision."""
-        required = frozenset(name for name, attribute in self.action.context.items() if attribute.required)
-        names = (self.reads | required) - TIME - {"approved", "resource", "labels"}
-        return names - _ARGUMENTS | (frozenset({ARGUMENT}) if self.reads & _ARGUMENTS else frozenset())
+        """The facts that a decision depends on; the prefix `argument.` stands for all of a tool's arguments."""
+        names = self.reads - TIME - {"approved", "resource", "labels"}
+        return names - ARGUMENTS | {"arguments", ARGUMENT} if names & ARGUMENTS else names
 
     @property
     def timed(self) -> bool:

@@ -13,7 +13,7 @@ POLICY = Policy.load(
         "shop.cedar": """
 @id("eng-write")
 permit (principal in Group::"engineering", action in Action::"write", resource in Label::"env:dev");
-@id("few") permit (principal, action == Action::"sql.insert", resource) when { context has tables };
+@id("few") permit (principal, action == Action::"sql.insert", resource) when { context.statement_count == 1 };
 @id("no-where") @hold("dba") @reason("DELETE or UPDATE without WHERE")
 forbid (principal, action in [Action::"sql.delete", Action::"sql.update"], resource) when { !context.has_where };
 @id("no-agents") forbid (principal is Agent, action == Action::"sql.truncate", resource);
@@ -43,7 +43,7 @@ def test_a_default_deny_names_the_nearest_permits() -> None:
     assert told.seen[0].change == ('eng-write (shop.cedar:2) would permit it if the principal were in Group::"engineering"',)
     told = explain(POLICY, ALICE, PROD, DELETE, {"has_where": True}, now=NOW)
     assert told.seen[0].change == ('eng-write (shop.cedar:2) would permit it if the resource were in Label::"env:dev"',)
-    told = explain(POLICY, ALICE, PROD, [Effect("sql.insert", "Table", "public.t")], {}, now=NOW)
+    told = explain(POLICY, ALICE, PROD, [Effect("sql.insert", "Table", "public.t")], {"statement_count": 2}, now=NOW)
     assert told.seen[0].change[1] == "few (shop.cedar:4) would permit it if its conditions were met"
     told = explain(POLICY, SAM, PROD, DELETE, {"has_where": True}, now=NOW)
     assert told.seen[0].change == ("a permit rule for it: none comes near",)

@@ -11,15 +11,17 @@ access/index/genam.c (`BuildIndexValueDescription`), utils/adt.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 MASKED = "[masked]"
 
 _KEY = re.compile(r"\((?P<columns>.*?)\)=\((?P<values>.*)\)", re.DOTALL)
-_ROW = re.compile(r"(?P<head>row contains|contains|enthält|contient|contiene|contém) \(.*\)", re.DOTALL)
-_REST = re.compile(r"(?P<head>JSON data, line \d+: |parameter \$\d+ = |COPY [\w\"., ]+, line \d+(?:, column [\w\" ]+)?: ).+", re.DOTALL)
-_AFTER_COLON = re.compile(r"(?P<head>: ?)[\"'«»„“‘].*[\"'«»”’“]", re.DOTALL)
-_FOREIGN_QUOTES = re.compile(r"[«„“‘»].*[»”’“«]", re.DOTALL)
+# Whole lists and lines of values. The quotes of other languages are no names we could tell from values.
+_VALUES = (
+    re.compile(r"(?P<head>(?:contains|enthält|contient|contiene|contém) \().*(?=\))", re.DOTALL),
+    re.compile(r"(?P<head>JSON data, line \d+: |parameter \$\d+ = |COPY [\w\"., ]+, line \d+(?:, column [\w\" ]+)?: ).+", re.DOTALL),
+    re.compile(r"(?P<head>)[«„“‘»].*[»”’“«]", re.DOTALL),
+)
 _NUMBER = re.compile(r"\d{3,}(?:[.,]\d+)*")
 _COLUMN_LIST = re.compile(r"[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*")
 
@@ -41,19 +43,28 @@ _BETWEEN = frozenset(
     }
 )
 # Behind these words stands a name out of the catalog, never a value of an expression.
-_CATALOG = re.compile(r"(?:violates (?:\w+ )?(?:unique|exclusion|check|foreign key) constraint|on table) $")
+_CATALOG = re.compile(r"(?:violates (?:\w+ )?(?:unique|exclusion|check|foreign key) constraint|on table|is not present in table) $")
 
 
 def scrub_values(text: str, columns: Collection[str], known: str) -> str:
     """Mask quoted values. `columns`: bare names of the columns that are hidden, `*` for all of them;
     `known`: what the client itself sent, which tells it nothing new."""
-    text = _KEY.sub(lambda match: _key(match, columns), text, count=1)
-    text = _ROW.sub(rf"\g<head> ({MASKED})", text)
-    text = _REST.sub(rf"\g<head>{MASKED}", text)
-    text = _AFTER_COLON.sub(lambda match: match[0] if _said(match[0][len(match["head"]) :], known) else f"{match['head']}{MASKED}", text)
-    text = _FOREIGN_QUOTES.sub(MASKED, text)
+    text = _swallow(_KEY.search(text), text, lambda match: _key(match, columns))
+    for pattern in _VALUES:
+        text = _swallow(pattern.search(text), text, lambda match: f"{match['head']}{MASKED}")
     text = _quoted(text, known)
     return _NUMBER.sub(lambda match: match[0] if _said(match[0], known) else MASKED, text)
+
+
+def _swallow(match: re.Match[str] | None, text: str, mask: Callable[[re.Match[str]], str]) -> str:
+    """Put the mask in place of a match. If quotes go with it and others stay before it, a value may have
+    made the match, to tear its own quotes apart: then hide everything from the first quote on."""
+    if match is None:
+        return text
+    masked, before = mask(match), text[: match.start()]
+    if '"' in before and match[0].count('"') != masked.count('"'):
+        return before[: before.index('"')] + MASKED
+    return before + masked + text[match.end() :]
 
 
 def _key(match: re.Match[str], columns: Collection[str]) -> str:

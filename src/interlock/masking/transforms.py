@@ -72,7 +72,9 @@ def label(data_class: str) -> str:
 def partial(data_class: str, text: str) -> str:
     """What helps to recognise a value without giving it away; a label where the text is no such value."""
     form = _PARTIAL.get(data_class)
-    return (form(text) if form else None) or label(data_class)
+    if form is None or text == label(data_class):
+        return label(data_class)
+    return form(text) or label(data_class)
 
 
 def _base32(digest: bytes) -> str:

@@ -16,7 +16,12 @@ postgres: {host: 127.0.0.1, port: 6432, tls: {certificate: cert.pem, key: key.pe
 http: {host: "::1", port: 7080, tls: {certificate: cert.pem, key: key.pem}}
 policy: ./policy
 issuers:
-  - {issuer: https://idp.example, audience: interlock, jwks: ./jwks.json, algorithms: [RS256, ES256], principal_claim: sub, groups_claim: groups}
+  - issuer: https://idp.example
+    audience: interlock
+    jwks: ./jwks.json
+    algorithms: [RS256, ES256]
+    principal_claim: sub
+    groups_claim: groups
 principals:
   - {id: alice, kind: user, groups: [engineering]}
   - {id: claude, kind: agent, owner: alice, groups: [agents]}
@@ -138,15 +143,9 @@ ISSUER = "  - {issuer: https://idp.example, audience: a, jwks: jwks.json"
         ("issuers:\n  - {issuer: i, jwks: jwks.json}\n", 3, "issuers[0].audience is missing", "audience: …"),
         ("resources:\n  - {name: db, kind: oracle}\n", 3, "resources[0].kind must be one of: postgres, mcp", ""),
         (f"resources:\n{POSTGRES}}}\n{POSTGRES}}}\n", 4, "db is taken", ""),
-        (f"resources:\n{POSTGRES}, hots: x}}\n", 3, "hots is not a known key", "did you mean host?"),
-        (f"resources:\n{POSTGRES}, url: x}}\n", 3, "url is not a known key", "known here"),
-        (f"resources:\n{POSTGRES}, tls: require, ca: cert.pem}}\n", 3, "has no effect", "tls: verify"),
         (f"resources:\n{POSTGRES}, durability: none}}\n", 3, "must be one of", "strict"),
         (f"resources:\n{POSTGRES}, labels: {{env: [a]}}}}\n", 3, "labels.env must be text", ""),
         (f"resources:\n{POSTGRES}, classes: {{a.b: 'E mail'}}}}\n", 3, "classes.a.b", "a data class such as email"),
-        ("resources:\n  - {name: t, kind: mcp}\n", 3, "either command or url", ""),
-        ("resources:\n  - {name: t, kind: mcp, command: [a], url: 'http://x'}\n", 3, "either command or url", ""),
-        ("resources:\n  - {name: t, kind: mcp, command: [a], environment: {K: v}}\n", 3, "environment.K must say where", "plain:VALUE"),
         ("masking: {detectors: some}\n", 2, "must be one of: all", ""),
     ],
 )
@@ -161,16 +160,6 @@ def test_a_mistake_is_named_with_its_line_and_remedy(tmp_path: Path, text: str, 
     assert hint in caught.value.hint
 
 
-def test_a_literal_secret_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    path = write(tmp_path, DEMO + f"resources:\n{POSTGRES}, password: hunter2}}\n")
-
-    with pytest.raises(ConfigError, match="where the secret is kept") as caught:
-        load(path)
-
-    assert "env:NAME or file:PATH" in caught.value.hint
-    assert "hunter2" not in str(caught.value) + caught.value.hint
-
-
 @pytest.mark.parametrize("flag", ["", "plaintext_loopback: false\n"])
 def test_no_tls_needs_the_flag(tmp_path: Path, flag: str) -> None:
     with pytest.raises(ConfigError, match="postgres has no TLS") as caught:
@@ -182,22 +171,3 @@ def test_no_tls_needs_the_flag(tmp_path: Path, flag: str) -> None:
 def test_the_flag_is_refused_beside_a_public_listener_even_with_tls(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"http listens on 10\.0\.0\.1"):
         load(write(tmp_path, DEMO + "http: {host: 10.0.0.1, tls: {certificate: cert.pem, key: key.pem}}\n"))
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
-        load(tmp_path / "none.yaml")
-
-
-def test_a_file_that_is_not_text(tmp_path: Path) -> None:
-    path = tmp_path / "bytes.yaml"
-    path.write_bytes(b"data: \xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not valid YAML"):
-        load(path)
-
-
-def test_an_endless_file_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "long.yaml"
-    path.write_bytes(b"#" * (4 * 1024 * 1024 + 1))
-    with pytest.raises(ConfigError, match="longer than"):
-        load(path)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -128,6 +129,8 @@ def _migrate(connection: Connection) -> None:
 def _failures(what: str) -> Iterator[None]:
     try:
         yield
+    except CommandError:
+        raise StoreError(f"{what}: it is of a later version of interlock", hint="start the version that made it, or a newer one") from None
     except SQLAlchemyError as error:
         # Only the kind of failure: the text of a database error may repeat values.
         raise StoreError(

@@ -1,0 +1,163 @@
+"""What a database holds, as one immutable value: relations, their columns, and facts about functions.
+
+The rows come from the system catalogs (PostgreSQL docs, chapter 53 "System Catalogs": pg_class, pg_attribute, pg_proc);
+fetching them is the protocol's work. Names are exact (already case-folded as the server stores them).
+
+Row shapes of `Catalog.build`:
+
+- relations: `(oid, schema, name, relkind, definition)`; definition is `pg_get_viewdef(oid)` for kinds v and m, else None
+- columns: `(relation oid, attnum, name, type oid)`; user columns only (`attnum > 0`, not dropped)
+- functions: `(schema, name, provolatile, language name, builtin)`; builtin means `pg_proc.oid < 16384`, that is, made by
+  initdb and not by a user or an extension. Operators outside pg_catalog may be added as rows with the operator's
+  name (`~~~`) and the facts of its `oprcode`: they are then held to the same rule as functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+SearchPath = tuple[str, ...]
+"""The schemas that are searched for unqualified names, in order, without the implicit ones, `$user` resolved."""
+
+SYSTEM_COLUMNS: Mapping[int, str] = MappingProxyType({-1: "ctid", -2: "xmin", -3: "cmin", -4: "xmax", -5: "cmax", -6: "tableoid"})
+"""PostgreSQL docs 5.6 "System Columns": attribute numbers below zero, the same for every table."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """One column. `type` is the type's OID."""
+
+    name: str
+    attnum: int
+    type: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view, sequence… `kind` is pg_class.relkind (r p v m f S c t i I); columns are ordered by attnum."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    columns: tuple[CatalogColumn, ...] = ()
+    definition: str | None = None
+
+    @property
+    def qualified(self) -> str:
+        """`schema.table`, as effects and data classes name it."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Facts about one function (one overload): volatility is i, s or v; language as in pg_language."""
+
+    schema: str
+    name: str
+    volatility: str
+    language: str
+    builtin: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalog:
+    """All that is known about one database at one moment. Compared by identity; `version` is the caller's counter."""
+
+    version: int = 0
+    _by_oid: Mapping[int, Relation] = field(default_factory=dict, repr=False)
+    _by_name: Mapping[tuple[str, str], Relation] = field(default_factory=dict, repr=False)
+    _temporary: Mapping[str, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
+    _functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def build(
+        cls,
+        relations: Iterable[tuple[int, str, str, str, str | None]],
+        columns: Iterable[tuple[int, int, str, int]],
+        functions: Iterable[tuple[str, str, str, str, bool]] = (),
+        *,
+        version: int = 0,
+    ) -> Catalog:
+        """A catalog from plain rows (shapes: see the module). Columns of unknown relations are ignored."""
+        attributes: dict[int, list[CatalogColumn]] = {}
+        for relation_oid, attnum, column, type_oid in columns:
+            attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid))
+        by_oid: dict[int, Relation] = {}
+        by_name: dict[tuple[str, str], Relation] = {}
+        temporary: dict[str, list[Relation]] = {}
+        for oid, schema, name, kind, definition in relations:
+            ordered = tuple(sorted(attributes.get(oid, ()), key=lambda column: column.attnum))
+            relation = Relation(oid, schema, name, kind, ordered, definition)
+            by_oid[oid] = by_name[schema, name] = relation
+            if schema.startswith("pg_temp_"):
+                temporary.setdefault(name, []).append(relation)
+        by_function: dict[str, list[Function]] = {}
+        for row in functions:
+            by_function.setdefault(row[1], []).append(Function(*row))
+        return cls(
+            version,
+            by_oid,
+            by_name,
+            {name: tuple(found) for name, found in temporary.items()},
+            {name: tuple(found) for name, found in by_function.items()},
+        )
+
+    def find(self, schema: str | None, name: str, search_path: SearchPath) -> Relation | None:
+        """The relation that the name means (PostgreSQL docs 5.10.3 "The Schema Search Path"), or None.
+
+        Without a schema: the temporary schema, pg_catalog (each first unless the path names it), then the path.
+        Which temporary schema is the session's own is known only if the path names it (`pg_temp_3`); if not, a
+        temporary table of that name in *any* session is taken, because the name may mean it.
+        """
+        if schema == "pg_temp":
+            return self._temporary_relation(name, search_path)
+        if schema is not None:
+            return self._by_name.get((schema, name))
+        if not any(entry.startswith("pg_temp") for entry in search_path):
+            found = self._temporary_relation(name, search_path)
+            if found is not None:
+                return found
+        for entry in search_path if "pg_catalog" in search_path else ("pg_catalog", *search_path):
+            if entry == "pg_temp":
+                found = self._temporary_relation(name, search_path)
+            else:
+                found = self._by_name.get((entry, name))
+            if found is not None:
+                return found
+        return None
+
+    def _temporary_relation(self, name: str, search_path: SearchPath) -> Relation | None:
+        candidates = self._temporary.get(name)
+        if not candidates:
+            return None
+        own = [entry for entry in search_path if entry.startswith("pg_temp_")]
+        if own:
+            return self._by_name.get((own[0], name))
+        return candidates[0]
+
+    def by_oid(self, oid: int) -> Relation | None:
+        """The relation with this OID, or None."""
+        return self._by_oid.get(oid)
+
+    def column_name(self, oid: int, attnum: int) -> str | None:
+        """`schema.table.column` for an origin as RowDescription reports it, or None where it is not known.
+        Attribute 0 (a whole row) has no single column: None."""
+        relation = self._by_oid.get(oid)
+        if relation is None:
+            return None
+        for column in relation.columns:
+            if column.attnum == attnum:
+                return f"{relation.qualified}.{column.name}"
+        system = SYSTEM_COLUMNS.get(attnum)
+        return f"{relation.qualified}.{system}" if system else None
+
+    def function(self, schema: str | None, name: str, search_path: SearchPath) -> tuple[Function, ...]:
+        """Every function that a call by this name may reach: overloads in all visible schemas, since argument types
+        choose among them across the whole path (a better match in public beats pg_catalog: CVE-2018-1058)."""
+        candidates = self._functions.get(name, ())
+        if schema is not None:
+            return tuple(function for function in candidates if function.schema == schema)
+        return tuple(function for function in candidates if function.schema == "pg_catalog" or function.schema in search_path)

@@ -368,6 +368,6 @@ class Port(Protocol):
         """End an exchange."""
         ...
 
-    def scrub(self, text: str) -> str:
-        """Free text from upstream as this principal may see it."""
+    def scrub(self, text: str, known: str = "") -> str:
+        """Free text from upstream as this principal may see it. `known` is what the client itself said."""
         ...

@@ -195,11 +195,12 @@ class Gate:
         exchange.shape = shape
         return _Release(self, exchange, self._lens(exchange, shape))
 
-    def scrub(self, session: Session, text: str) -> str:
-        """Free text from upstream (errors, notices) as this principal may see it."""
+    def scrub(self, session: Session, text: str, known: str = "") -> str:
+        """Free text from upstream (errors, notices) as this principal may see it. `known` is what the client
+        itself said: to quote it tells nothing new."""
         resource = session.resource
         revealed = self._revealed(session.principal, resource, self.masking.detected(resource))
-        return self.masking.scrub(text, resource, revealed)
+        return self.masking.scrub(text, resource, revealed, known)
 
     def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
         """End an exchange; its permit is spent from here on."""

@@ -72,8 +72,8 @@ class SessionPort:
     def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
         return self._gate.settle(permit, outcome, detail)
 
-    def scrub(self, text: str) -> str:
-        return self._gate.scrub(self._session, text)
+    def scrub(self, text: str, known: str = "") -> str:
+        return self._gate.scrub(self._session, text, known)
 
 
 class Conversation:

@@ -243,7 +243,9 @@ class Answers:
 
     def _scrubbed(self, message: bytes) -> dict[str, str]:
         fields = wire.read_error(message)
-        return {name: self._port.scrub(text) if name in FREE_TEXT else text for name, text in fields.items()}
+        asked = self.expected[0].asked if self.expected else None
+        known = asked.text if asked is not None else ""
+        return {name: self._port.scrub(text, known) if name in FREE_TEXT else text for name, text in fields.items()}
 
     def _parameter(self, name: str, value: str) -> None:
         pinned = PINNED.get(name)

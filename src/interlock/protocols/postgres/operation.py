@@ -114,7 +114,7 @@ class Reader:
             _facts(statements, effects),
             statements,
             tuple(sources),
-            fence=any(s.changes_meaning for s in statements),
+            fence=any(s.changes_meaning for s in statements) or any(e.action == "sql.opaque" for e in effects),
             refuse=_impossible(statements),
         )
 
@@ -158,7 +158,7 @@ class Reader:
     def operation(self, asked: Asked, content: bytes, *, values: bytes = b"", rehearsal: bool = False) -> Operation:
         """The operation of a text, or of one execution of it with bound `values`. `rehearsal`: a Parse, which
         prepares what a later Execute asks for."""
-        copies = any(s.copy is not None and s.copy.direction == "in" for s in asked.statements)
+        copies = any(s.copy is not None and s.copy.direction == "stdin" for s in asked.statements)
         return Operation(
             "sql",
             self._resource,
@@ -193,6 +193,11 @@ def _impossible(statements: tuple[Statement, ...]) -> str:
     for statement in statements:
         if statement.pins:
             return f"the gateway pins {', '.join(sorted(statement.pins))}; it cannot be changed in a session"
+        if statement.copy is not None and statement.copy.direction == "stdout":
+            if statement.copy.unknown:
+                return f"the gateway does not know the COPY option {', '.join(sorted(statement.copy.unknown))}, and cannot mask what comes"
+            if (statement.copy.encoding or "UTF8").upper().replace("-", "") not in ("UTF8", "UNICODE"):
+                return "COPY TO STDOUT in another encoding than UTF8 cannot be masked"
     for statement in statements[:-1]:
         if statement.kind in ("set", "reset", "discard") and statement.changes_meaning:
             return "send SET, RESET or DISCARD of search_path or role by itself: what follows it in the same text would be judged by the old meaning"

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from interlock.exchange import Column
 from interlock.facts.sql.catalog import Catalog
-from interlock.facts.sql.postgres import CopyFacts
+from interlock.facts.sql.postgres import Copy
 from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyTextShape
 from interlock.protocols.postgres.operation import Sources
 from interlock.protocols.postgres.wire import Field
@@ -70,7 +70,7 @@ def _origin(field: Field, sources: frozenset[str] | None, knows: Knows) -> tuple
     return name, sources
 
 
-def copy_shape(copy: CopyFacts, overall: int, width: int, sources: Sources) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
+def copy_shape(copy: Copy, overall: int, width: int, sources: Sources) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
     """The shape of a COPY TO STDOUT. Upstream reports neither names nor types nor origins for it, so the
     lineage alone decides what is masked; binary cells of unknown type can only become NULL."""
     lineage = sources if sources is not None and len(sources) == width else (None,) * width
@@ -78,9 +78,8 @@ def copy_shape(copy: CopyFacts, overall: int, width: int, sources: Sources) -> C
     if overall == 1:
         return CopyBinaryShape(columns)
     if copy.format == "csv":
-        quote = copy.quote.encode()
         return CopyCsvShape(
-            columns, copy.delimiter.encode(), copy.null.encode(), copy.header, quote, copy.escape.encode(), frozenset(copy.force_quote)
+            columns, copy.delimiter.encode(), copy.null.encode(), copy.header, copy.quote.encode(), copy.escape.encode()
         )
     return CopyTextShape(columns, copy.delimiter.encode(), copy.null.encode(), copy.header)
 

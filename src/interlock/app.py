@@ -1,0 +1,137 @@
+"""The composition root: the only module that knows everything. A `Config` becomes a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from interlock.approval import Approvals
+from interlock.config import Config
+from interlock.errors import ConfigError
+from interlock.evidence import Evidence, Keys
+from interlock.gate import Gate
+from interlock.identity import Directory, Identity
+from interlock.limits import Limits
+from interlock.masking import Masking, MaskingConfig
+from interlock.net.listener import Listener
+from interlock.net.sessions import Conversations
+from interlock.policy import PolicyFile
+from interlock.protocols import PROTOCOLS
+from interlock.resources import Registry
+from interlock.store import Bus, Store
+
+SWEEP_S = 0.25
+"""How often every open session's trust is looked at, besides each push of a revocation."""
+
+_log = structlog.get_logger("interlock.app")
+
+
+class App:
+    """One gateway process. Use `running(config)`; the doors are open while its block lasts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._secret = _gateway_secret(config.data / "keys" / "gateway.key")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def key(self, purpose: str) -> bytes:
+        """A 32-byte key of this gateway for one purpose (HKDF-SHA256, RFC 5869)."""
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"interlock {purpose}".encode()).derive(self._secret)
+
+    async def start(self) -> None:
+        """Open the store, recover evidence, load policy, then open the doors: in this order, so that nothing is
+        served before it can be decided and recorded. Raises `InterlockError`."""
+        config = self.config
+        self.policy = PolicyFile(config.policy)
+        masking = Masking(MaskingConfig(config.masking.transforms, config.masking.detectors), self.key("masking"))
+        self.store = await Store.open(config.data)
+        self.bus = Bus(self.store)
+        self.identity = Identity(self.store, self.bus, Directory(config.principals), config.issuers, self.key("identity"))
+        self.approvals = Approvals(self.store, self.bus, self.key("approval"), config.approval.timeout_s)
+        await self.bus.start()
+        await self.identity.load()
+        self.evidence = await Evidence.start(config.data / "evidence", Keys.load_or_create(config.data / "keys"))
+        self.gate = Gate(
+            identity=self.identity,
+            registry=Registry(config.resources),
+            policy=self.policy,
+            approvals=self.approvals,
+            limits=Limits(config.limits),
+            masking=masking,
+            evidence=self.evidence,
+            clock=time.time,
+            digest_key=self.key("digest"),
+            contact=config.approval.contact,
+            session_max_s=config.limits.session_hours * 3600,
+            console_url=config.http.public_url,
+        )
+        self.identity.on_revoked(lambda _: self.gate.sweep())
+        self.conversations = Conversations(self.gate, config.limits)
+        self.listeners = {
+            name: Listener(self.conversations, protocol, config.postgres, config.limits, config.plaintext_loopback, config.approval.contact)
+            for name, protocol in PROTOCOLS.items()
+        }
+        for listener in self.listeners.values():
+            await listener.start()
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self.policy.watch(self._policy_changed))]
+
+    async def stop(self) -> None:
+        """Close the doors, end what is open, seal the evidence."""
+        for listener in self.listeners.values():
+            await listener.stop()
+        await self.conversations.close_all("the gateway stops")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.evidence.stop()
+        await self.bus.stop()
+        await self.store.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.gate.sweep()
+
+    def _policy_changed(self, error: str) -> None:
+        if error:
+            _log.error("policy not reloaded; the old one stays", reason=error)
+        else:
+            _log.info("policy reloaded", version=self.policy.current.version)
+        self.evidence.publish("policy", {"version": self.policy.current.version, "error": error})
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config) -> AsyncIterator[App]:
+    """A gateway that serves while the block lasts."""
+    app = App(config)
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+def _gateway_secret(path: Path) -> bytes:
+    """The gateway's own secret: 32 random bytes, made at the first start, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        secret = path.read_bytes()
+        if len(secret) != 32:
+            raise ConfigError("the gateway's key is damaged", place=str(path), hint="restore it from a backup") from None
+        return secret
+    with os.fdopen(fd, "wb") as file:
+        file.write(secret := secrets.token_bytes(32))
+        file.flush()
+        os.fsync(fd)
+    return secret

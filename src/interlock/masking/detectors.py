@@ -82,6 +82,7 @@ DETECTORS: tuple[Detector, ...] = (
         rb"\d(?:[ -]?\d){12,}",
         Proof.CHECKSUM,
         validators.card,
+        word=True,
         examples=(
             "4111111111111111",
             "4111 1111 1111 1111",
@@ -111,6 +112,7 @@ DETECTORS: tuple[Detector, ...] = (
         rb"\d{3}-\d{2}-\d{4}",
         Proof.SHAPE,
         validators.ssn,
+        word=True,
         retry=True,
         examples=("123-45-6789", "SSN: 536-90-4399.", "SSN-536-90-4399"),
         counter_examples=(

@@ -30,6 +30,7 @@ Engine = Literal["re2", "re"]
 DEFAULT_ENGINE: Engine = "re" if re2 is None else "re2"
 
 _CONTEXT_BYTES = 40
+_NAMES_MAX = 1024
 
 
 class Match(Protocol):
@@ -67,15 +68,29 @@ def compile_pattern(pattern: bytes, engine: Engine) -> Pattern:
 
 
 class Scanner:
-    """The enabled detectors, compiled. Stateless and shared."""
+    """The enabled detectors, compiled. Shared; its only state is a bounded cache of column names.
 
-    __slots__ = ("_strict", "_loose", "_gate", "_loose_gate")
+    Detectors which need a context word have loose patterns (any nine digits), so the gate looks for their
+    words instead, and they run only where such a word stands in the batch or in a column's name.
+    """
+
+    __slots__ = ("_strict", "_groups", "_worded", "_loose", "_gate", "_loose_gate", "_named")
 
     def __init__(self, detectors: Sequence[Detector], engine: Engine = DEFAULT_ENGINE) -> None:
-        self._strict = [(d, compile_pattern(_strict(d), engine), _context(d)) for d in detectors]
-        self._loose = [(d, compile_pattern(d.pattern, engine)) for d in detectors if not d.context]
-        self._gate = compile_pattern(_either(_strict(d) for d in detectors), engine)
-        self._loose_gate = compile_pattern(_either(d.pattern for d, _ in self._loose), engine)
+        alone = [d for d in detectors if not d.context]
+        self._strict = [(d, compile_pattern(_strict(d), engine)) for d in alone]
+        self._groups = [
+            (
+                compile_pattern(_either(_strict(d) for d in alone if d.proof is proof), engine),
+                [pair for pair in self._strict if pair[0].proof is proof],
+            )
+            for proof in sorted({d.proof for d in alone})
+        ]
+        self._worded = [(d, compile_pattern(_strict(d), engine), compile_pattern(_word(d), engine)) for d in detectors if d.context]
+        self._loose = [(d, compile_pattern(d.pattern, engine)) for d in alone]
+        self._gate = compile_pattern(_either([_strict(d) for d in alone] + [_word(d) for d in detectors if d.context]), engine)
+        self._loose_gate = compile_pattern(_either([d.pattern for d in alone]), engine)
+        self._named: dict[str, bool] = {}
 
     def scan(self, texts: Sequence[str], names: Sequence[str]) -> dict[int, list[Finding]]:
         """Findings per index of `texts`, in order, without overlaps. `names[i * len(names) // len(texts)]`
@@ -87,7 +102,7 @@ class Scanner:
         joined = SEPARATOR.decode().join(texts)
         found: dict[int, list[Finding]] = {}
         data = joined.encode("utf-8", "surrogatepass")
-        if self._gate.search(data) is not None:
+        if self._gate.search(data) is not None or any(map(self._is_word, names)):
             found = self._find(data, texts, names)
         if not joined.isascii():
             self._find_folded(texts, names, found)
@@ -111,20 +126,45 @@ class Scanner:
         for form in (text,) if text.isascii() else (text, fold(text)):
             data = form.encode("utf-8", "surrogatepass")
             if self._gate.search(data) is not None:
-                return next(detector.data_class for detector, pattern, _ in self._strict if pattern.search(data) is not None)
+                return next(detector.data_class for detector, pattern in self._patterns() if pattern.search(data) is not None)
         return None
+
+    def _is_word(self, name: str) -> bool:
+        """True if a column's name is the context of some detector."""
+        known = self._named.get(name)
+        if known is None:
+            if len(self._named) >= _NAMES_MAX:
+                self._named.clear()
+            spaced = _spaced(name)
+            known = self._named[name] = any(word.search(spaced) is not None for _, _, word in self._worded)
+        return known
+
+    def _awake(self, data: bytes) -> Iterable[tuple[Detector, Pattern]]:
+        """The detectors that may find something, by groups: most batches with a hit hold no credential."""
+        for gate, members in self._groups:
+            if gate.search(data) is not None:
+                yield from members
+
+    def _patterns(self) -> Iterable[tuple[Detector, Pattern]]:
+        yield from self._strict
+        yield from ((detector, word) for detector, _, word in self._worded)
 
     def _find(self, data: bytes, texts: Sequence[str], names: Sequence[str]) -> dict[int, list[Finding]]:
         ascii_only = len(data) == sum(map(len, texts)) + len(texts) - 1
         sizes = map(len, texts) if ascii_only else (len(text.encode("utf-8", "surrogatepass")) for text in texts)
         starts = _starts(sizes)
         raw: dict[int, list[Finding]] = {}
-        for detector, pattern, context in self._strict:
+        for detector, pattern in self._awake(data):
             for start, end in _spans(detector, pattern, data, strict=True):
                 index = bisect_right(starts, start) - 1
-                if context is None or _in_context(context, data, start, end, names[index * len(names) // len(texts)]):
-                    offset = starts[index]
-                    raw.setdefault(index, []).append(Finding(start - offset, end - offset, detector.data_class, detector.proof))
+                raw.setdefault(index, []).append(_finding(detector, start, end, starts[index]))
+        for detector, pattern, word in self._worded:
+            if word.search(data) is None and not any(word.search(_spaced(name)) for name in names):
+                continue
+            for start, end in _spans(detector, pattern, data, strict=True):
+                index = bisect_right(starts, start) - 1
+                if _in_context(word, data, start, end) or word.search(_spaced(names[index * len(names) // len(texts)])):
+                    raw.setdefault(index, []).append(_finding(detector, start, end, starts[index]))
         return {index: resolve(findings) for index, findings in raw.items()}
 
     def _find_folded(self, texts: Sequence[str], names: Sequence[str], found: dict[int, list[Finding]]) -> None:
@@ -134,10 +174,11 @@ class Scanner:
             folded = fold(text)
             if folded == text:
                 continue
+            name = names[index * len(names) // len(texts)]
             data = folded.encode("utf-8", "surrogatepass")
-            if self._gate.search(data) is None:
+            if self._gate.search(data) is None and not self._is_word(name):
                 continue
-            findings = self._find(data, (folded,), (names[index * len(names) // len(texts)],)).get(0, [])
+            findings = self._find(data, (folded,), (name,)).get(0, [])
             if len(findings) > len(found.get(index, ())):
                 surest = max(findings, key=lambda finding: finding.proof)
                 size = len(text.encode("utf-8", "surrogatepass"))
@@ -182,18 +223,26 @@ def _spans(detector: Detector, pattern: Pattern, data: bytes, *, strict: bool) -
             position = start + 1 if detector.retry else end
 
 
-def _in_context(context: re.Pattern[bytes], data: bytes, start: int, end: int, name: str) -> bool:
+def _in_context(word: Pattern, data: bytes, start: int, end: int) -> bool:
     before = data[max(0, start - _CONTEXT_BYTES) : start].rpartition(SEPARATOR)[2]
     after = data[end : end + _CONTEXT_BYTES].partition(SEPARATOR)[0]
-    return bool(context.search(before) or context.search(after) or context.search(name.replace("_", " ").encode()))
+    return word.search(before) is not None or word.search(after) is not None
+
+
+def _finding(detector: Detector, start: int, end: int, offset: int) -> Finding:
+    return Finding(start - offset, end - offset, detector.data_class, detector.proof)
+
+
+def _spaced(name: str) -> bytes:
+    return name.replace("_", " ").encode("utf-8", "surrogatepass")
 
 
 def _strict(detector: Detector) -> bytes:
     return rb"\b(?:" + detector.pattern + rb")\b" if detector.word else detector.pattern
 
 
-def _context(detector: Detector) -> re.Pattern[bytes] | None:
-    return re.compile(detector.context, re.IGNORECASE) if detector.context else None
+def _word(detector: Detector) -> bytes:
+    return rb"(?i:" + detector.context + rb")"
 
 
 def _either(patterns: Iterable[bytes]) -> bytes:

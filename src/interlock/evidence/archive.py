@@ -17,8 +17,8 @@ from interlock.errors import VerificationError
 from .disk import Torn, frame, frames, sync_folder, write_all
 from .event import FIRST_PREVIOUS, SCHEMA, Tally, decode_entry, decode_event, entry_hash
 from .keys import event_salt
-from .note import Signer
-from .seal import JOURNAL, JournalSeal, RecordingSeal, Seal, tallied, write_seal
+from .note import Checkpoint, Signer
+from .seal import JOURNAL, JournalSeal, LogSeal, RecordingSeal, Seal, tallied, write_seal
 from .segment import SEGMENT_BYTES, SegmentWriter, follow, read_events
 from .spool import Spool
 from .tree import Tree, leaf_hash
@@ -161,7 +161,7 @@ class Archive:
             self.folder.mkdir(mode=0o750)
             sync_folder(self.folder.parent)
 
-    def seal(self, state: Literal["sealed", "recovered"], gaps: list[str], signer: Signer) -> tuple[Seal, str]:
+    def seal(self, state: Literal["sealed", "recovered"], gaps: list[str], log: Checkpoint, signer: Signer) -> tuple[Seal, str]:
         """Spill, then seal the folder: the seal, and the SHA-256 of `seal.json` (hex). Raises `OSError`."""
         self.spill()
         self._make_folder()
@@ -182,6 +182,7 @@ class Archive:
             ),
             gaps=gaps,
             gateway=f"interlock {__version__}",
+            log=LogSeal(log.origin, log.size, log.root.hex()),
             **tallied(self.tally),
         )
         return seal, sha256(write_seal(self.folder, seal, signer)).hexdigest()

@@ -40,7 +40,7 @@ def read_frame(fd: int, offset: int) -> bytes | None:
     if len(header) < HEADER_BYTES:
         raise Torn(offset, "the file ends inside a record", tail=True)
     length, checksum = _HEADER.unpack(header)
-    if length > MAX_BODY:
+    if not 0 < length <= MAX_BODY:  # a power cut can leave zeros, which would else be valid empty records
         raise Torn(offset, "a record has an impossible length", tail=False)
     body = _pread_exactly(fd, length, offset + HEADER_BYTES)
     if len(body) < length:
@@ -80,8 +80,8 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def replace(path: Path, data: bytes, *, mode: int = 0o640) -> None:
-    """Put a whole file in place, atomically and durably."""
+def replace(path: Path, data: bytes, *, mode: int = 0o640, sync_name: bool = True) -> None:
+    """Put a whole file in place, atomically and durably; `sync_name` is off where a later call syncs the folder."""
     part = path.with_name(path.name + ".part")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
@@ -90,4 +90,5 @@ def replace(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     finally:
         os.close(fd)
     os.replace(part, path)
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)

@@ -43,34 +43,33 @@ class Log:
         self._tree = Tree()
         self._unwritten: list[bytes] = []
         self._fd = -1
+        self.signed = self.head()
+        """The newest head that is signed and durable."""
 
     @property
     def size(self) -> int:
         return self._tree.size
 
-    @classmethod
-    def open(cls, folder: Path, keys: Keys, on_leaf: Callable[[Mapping[str, object]], None]) -> Log:
+    def load(self, on_leaf: Callable[[Mapping[str, object]], None]) -> None:
         """Open or begin the log; hands every leaf to `on_leaf`. Cuts a torn last line, which no checkpoint covers.
 
         Raises `EvidenceError` when the log is older or other than its checkpoint says: nothing is signed on top of that.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        log = cls(folder, keys)
-        if not log._path.exists() and not log._checkpoint_path.exists():
-            log.sign(log.head())  # first, so that leaves without a checkpoint can only mean that somebody took it
-        signed = log._signed()
-        log._fd = os.open(log._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        log._load(signed, on_leaf)
-        return log
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists() and not self._checkpoint_path.exists():
+            self.sign(self.head())  # first, so that leaves without a checkpoint can only mean that somebody took it
+        signed = self._read_checkpoint()
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        self._read(signed, on_leaf)
 
-    def _signed(self) -> Checkpoint:
+    def _read_checkpoint(self) -> Checkpoint:
         try:
             checkpoint = Checkpoint.parse(self._keys.signer.verifier.open(self._checkpoint_path.read_text()))
         except (OSError, ValueError, VerificationError) as error:
             raise EvidenceError(f"the log's checkpoint cannot be trusted: {error}") from error
         return checkpoint
 
-    def _load(self, signed: Checkpoint, on_leaf: Callable[[Mapping[str, object]], None]) -> None:
+    def _read(self, signed: Checkpoint, on_leaf: Callable[[Mapping[str, object]], None]) -> None:
         root = self._tree.root() if signed.size == 0 else None
         offset = 0
         with self._path.open("rb") as lines:
@@ -118,6 +117,7 @@ class Log:
         if self._fd >= 0:
             os.fdatasync(self._fd)
         replace(self._checkpoint_path, self._keys.signer.note(head.text()).encode())
+        self.signed = head
 
     def close(self) -> None:
         if self._fd >= 0:

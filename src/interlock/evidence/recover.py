@@ -20,12 +20,11 @@ from .seal import SEAL, read_seal
 from .spool import Spool
 
 
-def recover(folder: Path, keys: Keys, log: Log, roster: Roster, now: float) -> list[str]:
-    """Close what a crash left open in `folder`; the ids of recovered sessions. The caller writes and signs the log before
-    it calls `discard`. Raises `EvidenceError` where a folder or key does not allow it, `OSError`."""
-    spools = [Spool.scan(path) for path in spool_files(folder)]
+def recover(folder: Path, keys: Keys, log: Log, roster: Roster, now: float) -> list[Path]:
+    """Close what a crash left open in `folder`; the spool files that are done with. The caller writes and signs the log
+    before it calls `discard`. Raises `EvidenceError` where a folder or key does not allow it, `OSError`."""
+    spools = [Spool.scan(path) for path in sorted((folder / "spool").glob("*.spool"))]
     torn = [spool.torn for spool in spools if spool.torn]
-    recovered: list[str] = []
     try:
         in_spools = dict.fromkeys(session for spool in spools for session in spool.index)
         for session in list(in_spools | roster.unfinished):
@@ -36,28 +35,26 @@ def recover(folder: Path, keys: Keys, log: Log, roster: Roster, now: float) -> l
             if session in in_spools and session not in roster.unfinished:
                 _log_late_open(log, roster, session, spools, now)
             if not sealed:
-                _recover(place, session, spools, torn, keys, now)
-                recovered.append(session)
+                _recover(place, session, spools, torn, keys, log, now)
             _log_ending(log, roster, place, session, now)
     except VerificationError as error:
         raise EvidenceError(f"what a crash left behind cannot be read: {error.message}") from error
     finally:
         for spool in spools:
             spool.close()
-    return recovered
+    for spool in spools:
+        if spool.damaged:  # not what a crash does: keep it for people to look at
+            spool.path.rename(spool.path.with_name(f"{spool.id.hex() or spool.path.stem}.damaged"))
+    return [spool.path for spool in spools]
 
 
-def discard(folder: Path) -> None:
+def discard(paths: list[Path]) -> None:
     """Remove the spool files of before, once all of them was recovered and logged. Raises `OSError`."""
-    for path in spool_files(folder):
-        path.unlink()
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
-def spool_files(folder: Path) -> list[Path]:
-    return sorted((folder / "spool").glob("*.spool"))
-
-
-def _recover(place: Path, session: str, spools: list[Spool], torn: list[str], keys: Keys, now: float) -> None:
+def _recover(place: Path, session: str, spools: list[Spool], torn: list[str], keys: Keys, log: Log, now: float) -> None:
     archive = Archive.resume(place, session, keys.secret(session))
     for spool in spools:
         archive.take(spool)
@@ -69,7 +66,7 @@ def _recover(place: Path, session: str, spools: list[Spool], torn: list[str], ke
             outcome = "cancelled" if stage == "held" else "unknown"
             _append(archive, "outcome", {"exchange": exchange, "outcome": outcome, "detail": "the gateway stopped"}, now)
         _append(archive, "close", {"reason": "the gateway stopped without closing the session", "recovered": True}, now)
-    archive.seal("recovered", gaps, keys.signer)
+    archive.seal("recovered", gaps, log.signed, keys.signer)
 
 
 def _append(archive: Archive, kind: str, facts: dict[str, object], now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
@@ -45,21 +46,21 @@ def replay(
 
     Raises `EvidenceError` when there is nothing of the session, `VerificationError` where it cannot be read on.
     """
-    views: list[Spool] = []
-    for spool in list(spools):
-        if session in spool.index:
-            try:
-                views.append(spool.reopen())  # before the folder is read: what moves there meanwhile is read twice, not never
-            except FileNotFoundError:
-                continue
-    if not views and not folder.exists():
+    if not folder.exists() and not any(session in spool.index for spool in spools):
         raise EvidenceError(f"there is no session {session}")
-    return _merged(folder, session, secret, views, renderers)
+    return _merged(folder, session, secret, spools, renderers)
 
 
-def _merged(folder: Path, session: str, secret: bytes | None, views: list[Spool], renderers: Mapping[str, Renderer]) -> Iterator[Moment]:
+def _merged(
+    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer]
+) -> Iterator[Moment]:
     renderer: Renderer | None = None
+    views: list[Spool] = []
     try:
+        for spool in list(spools):  # before the folder is read: what moves there meanwhile is read twice, not never
+            if session in spool.index:
+                with suppress(FileNotFoundError):
+                    views.append(spool.reopen())
         streams: list[Iterator[Entry | Event]] = [_once(_entries(folder, session, views))]
         if secret is not None:
             streams.append(_once(_events(folder, session, secret, views)))

@@ -47,6 +47,15 @@ class RecordingSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage_root: str
 
 
+class LogSeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The log as it stood when the session was sealed: whoever keeps a seal can tell when the log was rewritten or rolled
+    back behind it. `root` is hex."""
+
+    origin: str
+    size: int
+    root: str
+
+
 class Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `seal.json` says. Times are UTC seconds; `gaps` tells in words what is known to be missing."""
 
@@ -67,6 +76,7 @@ class Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policies: list[str]
     gaps: list[str]
     gateway: str
+    log: LogSeal
 
 
 _decode = msgspec.json.Decoder(Seal).decode
@@ -92,7 +102,7 @@ def tallied(tally: Tally) -> dict[str, Any]:
 def write_seal(folder: Path, seal: Seal, signer: Signer) -> bytes:
     """Sign and put in place, durably; the exact bytes of `seal.json`. Raises `OSError`."""
     text = msgspec.json.format(msgspec.json.encode(seal), indent=2).decode() + "\n"
-    replace(folder / SIGNATURE, signer.signature_line(text).encode())
+    replace(folder / SIGNATURE, signer.signature_line(text).encode(), sync_name=False)
     replace(folder / SEAL, text.encode())
     return text.encode()
 

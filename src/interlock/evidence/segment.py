@@ -94,7 +94,7 @@ class SegmentWriter:
         last = len(self._pieces) - 1
         sealed = (key.encrypt(_nonce(i, i == last), piece, head) for i, piece in enumerate(self._pieces))
         data = b"".join([frame(head), *map(frame, sealed)])
-        replace(segment_path(folder, number), data)
+        replace(segment_path(folder, number), data)  # its name is synced too: the spool may go now
         self._reset()
         return sha256(data).digest()
 

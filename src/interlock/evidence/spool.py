@@ -61,7 +61,7 @@ def _nonce(offset: int) -> bytes:
 
 class Spool:
     """One spool file. `index` maps each session to the offsets of its batches (8 bytes each); `torn` says where and why
-    reading stopped, empty for a whole file."""
+    reading stopped, empty for a whole file; `damaged` that it was not at a torn end, as a crash leaves it."""
 
     def __init__(self, path: Path, fd: int, spool_id: bytes, size: int) -> None:
         self.path = path
@@ -70,6 +70,7 @@ class Spool:
         self.size = size
         self.index: dict[str, array[int]] = {}
         self.torn = ""
+        self.damaged = False
         self._unwritten: list[bytes] = []
         self._closing = Lock()  # one thread syncs while another may remove the file
         self._named = False
@@ -94,12 +95,15 @@ class Spool:
         self._unwritten.append(record)
         self.size += len(record)
 
-    def write(self) -> None:
-        """Write what was added, in one go (page cache). Raises `OSError`: then the file's end is not to be trusted."""
-        if self._unwritten:
-            data = b"".join(self._unwritten)
-            self._unwritten.clear()
-            write_all(self.fd, data)
+    def write(self) -> bool:
+        """Write what was added, in one go (page cache); whether there was any. Raises `OSError`: then the file's end is not
+        to be trusted."""
+        if not self._unwritten:
+            return False
+        data = b"".join(self._unwritten)
+        self._unwritten.clear()
+        write_all(self.fd, data)
+        return True
 
     def sync(self) -> None:
         """Make what was written durable; nothing to do once the file was archived and removed. Raises `OSError`."""
@@ -114,20 +118,18 @@ class Spool:
 
     @classmethod
     def scan(cls, path: Path) -> Spool:
-        """Open a file that a crash left behind, index it, and cut it where it is torn. Raises `OSError`, `EvidenceError`."""
-        fd = os.open(path, os.O_RDWR)
-        spool = cls(path, fd, b"", 0)
+        """Open a file that a crash left behind, and index it up to where it is torn. Raises `OSError`, `EvidenceError`."""
+        fd = os.open(path, os.O_RDONLY)
+        spool = cls(path, fd, b"", os.fstat(fd).st_size)
         try:
             for offset, body in frames(fd):
                 if offset == 0:
                     spool.id = _read_head(path, body)
                 else:
                     spool.index.setdefault(_decode_batch(body).session, array("Q")).append(offset)
-                spool.size = offset
         except (Torn, msgspec.DecodeError) as damage:
             spool.torn = f"{path.name}: {damage}"
-            if isinstance(damage, Torn):
-                os.ftruncate(fd, damage.offset)
+            spool.damaged = not (isinstance(damage, Torn) and damage.tail)
         return spool
 
     def batches(self, session: str, secret: bytes | None, offsets: array[int] | None = None) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from interlock.errors import VerificationError
 
 from .note import Verifier
 from .report import Report
-from .seal import JOURNAL, SEAL
+from .seal import JOURNAL, SEAL, parse_seal
 from .verify_log import Logged, verify_log
 from .verify_session import Secrets, SessionCheck
 
@@ -27,16 +27,27 @@ def verify(path: Path, public_key: str, *, secrets: Secrets | None = None) -> Re
     verifier = Verifier.parse(public_key)
     report = Report()
     if (path / "log").is_dir():
-        logged = verify_log(path / "log", verifier, report)
-        _verify_presence(path / "sessions", logged, report)
-        for session in sorted(logged):
+        view = verify_log(path / "log", verifier, report, _seen_sizes(path / "sessions"))
+        _verify_presence(path / "sessions", view.sessions, report)
+        for session in sorted(view.sessions):
             if (path / "sessions" / session).is_dir():
-                SessionCheck(path / "sessions" / session, session, verifier, report, secrets).run(logged[session])
+                SessionCheck(path / "sessions" / session, session, verifier, report, secrets).run(view)
     elif (path / SEAL).exists() or (path / JOURNAL).exists():
         SessionCheck(path, path.resolve().name, verifier, report, secrets).run(None)
     else:
         raise VerificationError(f"there is no evidence in {path}")
     return report
+
+
+def _seen_sizes(folder: Path) -> set[int]:
+    """The sizes of the log at which seals say they have seen it."""
+    sizes: set[int] = set()
+    for seal in folder.glob(f"*/{SEAL}"):
+        try:
+            sizes.add(parse_seal(seal.read_bytes()).log.size)
+        except (OSError, VerificationError):
+            continue  # reported when its session is checked
+    return sizes
 
 
 def _verify_presence(folder: Path, logged: dict[str, Logged], report: Report) -> None:

@@ -28,9 +28,18 @@ class Logged:
     shredded: bool = False
 
 
-def verify_log(folder: Path, verifier: Verifier, report: Report) -> dict[str, Logged]:
-    """Check the log in `folder`; what it says, by session."""
-    logged: dict[str, Logged] = {}
+@dataclass(slots=True)
+class LogView:
+    """What the log says: of each session, how long it is, and its root (hex) at the sizes that were asked for."""
+
+    sessions: dict[str, Logged] = field(default_factory=dict)
+    size: int = 0
+    roots: dict[int, str] = field(default_factory=dict)
+
+
+def verify_log(folder: Path, verifier: Verifier, report: Report, sizes: set[int]) -> LogView:
+    """Check the log in `folder`; `sizes` are those at which seals have seen it."""
+    view = LogView()
     name = "the log's checkpoint is signed by the gateway"
     signed = None
     try:
@@ -40,11 +49,11 @@ def verify_log(folder: Path, verifier: Verifier, report: Report) -> dict[str, Lo
         report.add(name, "failed", str(error))
     name = "the log's leaves are those of its checkpoint"
     try:
-        _check_leaves(folder, signed, logged)
+        _check_leaves(folder, signed, view, sizes)
         report.add(name, "verified")
     except (OSError, VerificationError) as error:
         report.add(name, "failed", str(error))
-    return logged
+    return view
 
 
 def _signed(folder: Path, verifier: Verifier) -> Checkpoint:
@@ -54,10 +63,11 @@ def _signed(folder: Path, verifier: Verifier) -> Checkpoint:
     return checkpoint
 
 
-def _check_leaves(folder: Path, signed: Checkpoint | None, logged: dict[str, Logged]) -> None:
-    """Read all leaves to the end, so that `logged` is as full as it can be, then raise what was found first."""
+def _check_leaves(folder: Path, signed: Checkpoint | None, view: LogView, sizes: set[int]) -> None:
+    """Read all leaves to the end, so that `view` is as full as it can be, then raise what was found first."""
     tree = Tree()
     root = tree.root()
+    view.roots[0] = root.hex()
     problem = ""
     for number, line in enumerate(_lines(folder / "leaves.jsonl")):
         if not line.endswith(b"\n"):
@@ -66,8 +76,11 @@ def _check_leaves(folder: Path, signed: Checkpoint | None, logged: dict[str, Log
         tree.append(leaf_hash(line[:-1]))
         if signed is not None and tree.size == signed.size:
             root = tree.root()
+        view.size = tree.size
+        if tree.size in sizes:
+            view.roots[tree.size] = tree.root().hex()
         try:
-            _take(logged, decode_leaf(line))
+            _take(view.sessions, decode_leaf(line))
         except (msgspec.DecodeError, EvidenceError):
             problem = problem or f"leaf {number} cannot be read"
     if signed is None:

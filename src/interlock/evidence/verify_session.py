@@ -19,7 +19,7 @@ from .report import Report
 from .seal import JOURNAL, SEAL, SIGNATURE, Seal, check_signature, parse_seal, tallied
 from .segment import Head, read_events, read_head, segment_path, sha256_file
 from .tree import Tree, leaf_hash
-from .verify_log import Logged
+from .verify_log import Logged, LogView
 
 Secrets = Callable[[str], bytes | None]
 
@@ -39,8 +39,9 @@ class SessionCheck:
         self._secrets = secrets
         self._last_seq = -1
 
-    def run(self, logged: Logged | None) -> None:
-        """Check everything; `logged` is what the log says, None where there is no log at hand."""
+    def run(self, log: LogView | None) -> None:
+        """Check everything; `log` is what the log says, None where there is none at hand."""
+        logged = log.sessions.get(self._session) if log else None
         if not (self._folder / SEAL).exists():
             if logged is None or logged.ending is not None:
                 self._report.add("the seal is signed by the gateway", "failed", "there is no seal", self._session)
@@ -51,6 +52,7 @@ class SessionCheck:
             return
         seal = seals[0]
         self._claim("the seal is the one in the log", lambda: self._check_logged(logged))
+        self._claim("the log still holds what it held at sealing", lambda: self._check_history(seal, log))
         self._claim("the journal is whole and unchanged", lambda: self._check_journal(seal, logged))
         self._claim("the recording is whole and unchanged", lambda: self._check_recording(seal))
         self._claim("the recording says what was committed to", lambda: self._check_content(seal, logged))
@@ -88,6 +90,17 @@ class SessionCheck:
         if logged.ending.get("seal") != digest:
             raise VerificationError("the log names another seal")
         return ""
+
+    def _check_history(self, seal: Seal, log: LogView | None) -> str:
+        if log is None:
+            raise _NotVerifiable("the log is not at hand")
+        if seal.log.origin != self._verifier.name:
+            raise VerificationError(f"it was sealed under another log: {seal.log.origin}")
+        if seal.log.size > log.size:
+            raise VerificationError(f"it had {seal.log.size} leaves then, {log.size} now: it was rolled back")
+        if log.roots.get(seal.log.size) != seal.log.root:
+            raise VerificationError(f"its first {seal.log.size} leaves are not what they were")
+        return f"{seal.log.size} leaves"
 
     # -- the journal -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from interlock.exchange import Resource
 
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
 """What may sign a JWT: public-key signatures only. `none` and HMAC cannot be configured."""
 
 RESERVED: Final = "interlock"

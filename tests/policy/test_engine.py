@@ -177,6 +177,15 @@ def test_arguments_belong_to_the_key_only_where_rules_read_them() -> None:
     assert seeing.cache_key(ALICE, DEV, call, {"argument.a": 1}) != seeing.cache_key(ALICE, DEV, call, {"argument.a": True})
 
 
+def test_each_call_is_decided_by_its_own_arguments() -> None:
+    rule = """@id("srv") permit (principal, action == Action::"mcp.call", resource)
+    when { context.text.hasTag("path") && context.text.getTag("path") like "/srv/*" };"""
+    policy, call, names = Policy.load({"p": rule}), [Effect("mcp.call", "Tool", "read")], frozenset({"path"})
+    for _ in range(2):
+        for path, verdict in (("/srv/a", Verdict.ALLOW), ("/etc/a", Verdict.DENY), ("/srv/b", Verdict.ALLOW)):
+            assert policy.decide(ALICE, DEV, call, {"arguments": names, "argument.path": path}, now=NOW).verdict is verdict
+
+
 def test_nothing_is_remembered_where_a_rule_looks_at_the_clock() -> None:
     policy = Policy.load({"p": ALL + '@id("t") forbid (principal, action == Action::"connect", resource) when { context.hour < 8 };'})
     assert policy.cache_key(ALICE, DEV, [Effect("connect")], {}) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interlock.facts.sql.statements import ACTIONS
+from interlock.facts.sql import ACTIONS
 from interlock.policy.schema import schema
 
 

@@ -236,9 +236,10 @@ class Policy:
         return wanted.difference(name for (name, _), answer in zip(asked, answers, strict=True) if not answer.allowed)
 
     def _resource_key(self, resource: Resource) -> Hashable:
-        """Registered resources are long-lived, immutable values: their content is made hashable once."""
+        """Registered resources are long-lived, immutable values: their content is made hashable once. The
+        entry keeps the resource alive, so that its `id` cannot become another's."""
         known = self._resources.get(id(resource))
-        if known is None or known[0] is not resource:
+        if known is None:
             known = (resource, (resource.name, resource.kind, resource.labels, frozenset(resource.classes.items())))
             self._resources.put(id(resource), known)
         return known[1]

@@ -202,6 +202,12 @@ class Gate:
         revealed = self._revealed(session.principal, resource, self.masking.detected(resource))
         return self.masking.scrub(text, resource, revealed, known)
 
+    def shown(self, viewer: Principal, resource: Resource, text: str) -> str:
+        """Recorded text of somebody's session as another person may see it: what detectors find in it is masked,
+        unless this viewer may reveal it. The classes of columns were masked, or revealed, when it was recorded."""
+        revealed = self._revealed(viewer, resource, self.masking.detected(resource))
+        return self.masking.scrub(text, resource, revealed, known=text)
+
     def settle(self, permit: Permit, outcome: Outcome, detail: str = "") -> Receipt:
         """End an exchange; its permit is spent from here on."""
         exchange = permit.exchange
@@ -228,6 +234,15 @@ class Gate:
             self._settle(exchange, Outcome.UNKNOWN, "the session ended first")
         self.limits.close_session(session.principal)
         await self.evidence.close(session.id, session.ended)
+
+    def end(self, session_id: str, reason: str) -> bool:
+        """End one session now, as an operator asks; False when there is no such live session."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return False
+        if not session.ended:
+            self._end(session, reason)
+        return True
 
     def sweep(self) -> None:
         """End every session whose trust is gone: revoked, changed, over its maximum. Called on each push
@@ -276,7 +291,7 @@ class Gate:
             digest=exchange.digest,
             title=operation.title,
             text=operation.text or operation.title,
-            facts=operation.facts,
+            facts={**operation.facts, "effects": frozenset(_words(operation.effects))},  # people read effects first
             rules=decision.rules,
             reasons=decision.reasons,
             session_id=session.id,
@@ -363,7 +378,7 @@ class Gate:
             "operation": operation.kind,
             "title": operation.title,
             "digest": exchange.digest,
-            "effects": [f"{e.action} {e.object}".rstrip() for e in operation.effects],
+            "effects": _words(operation.effects),
             "asker": operation.asker.value,
             "policy": decision.policy if decision else "",
             "reasons": list(decision.reasons) if decision else [],
@@ -469,6 +484,10 @@ def _refusal_of(error: BaseException, contact: str, *, fatal: bool = False) -> R
         case _:
             _log.error("station failed", error=type(error).__name__, exc_info=error)
             return Refusal("failed", "the gateway could not decide this; nothing was sent upstream", ask=contact, fatal=fatal)
+
+
+def _words(effects: Iterable[Effect]) -> list[str]:
+    return [f"{effect.action} {effect.object}".rstrip() for effect in effects]
 
 
 def _unapproved(exchange: Exchange, held: Held, answer: Answer, contact: str) -> Refusal:

@@ -18,7 +18,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 PROOFS = {"Permit", "Release", "Cleared", "_Permit", "_Release", "Mint", "claim_mint", "_claimed", "_MINT"}
 IMPURE = {
-    "asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing", "subprocess", "time", "random", "secrets",
+    "asyncio", "socket", "ssl", "select", "selectors", "multiprocessing", "subprocess", "time", "random", "secrets",
     "os", "uvloop", "sqlite3", "aiosqlite", "sqlalchemy", "tempfile", "httptools", "uvicorn", "starlette",
 }  # fmt: skip
 OPENERS = {

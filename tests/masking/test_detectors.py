@@ -77,6 +77,7 @@ def test_a_column_name_is_context() -> None:
     assert scanner.scan(["536904399"], ["ssn"])[0][0].data_class == "ssn"
     assert scanner.scan(["4155552671"], ["customer_phone"])[0][0].data_class == "phone"
     assert scanner.scan(["536904399", "4155552671"], ["id"]) == {}
+    assert scanner.scan(["4155552671"], ["phone_id"]) == {}
 
 
 def test_context_does_not_reach_into_the_next_cell() -> None:

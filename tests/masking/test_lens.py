@@ -127,6 +127,19 @@ def test_a_long_cell_is_masked_whole_if_it_could_hold_anything(monkeypatch: pyte
     assert partial.apply(piece((long + "@example.com",))) == piece(("[email]",))
 
 
+def test_a_long_opaque_cell_becomes_null_if_it_could_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lens, "CELL_CHARS_MAX", 100)
+    made = a_lens(TextShape(Column("o", OPAQUE, 1)))
+    assert made.apply(b"\x00" * 200 + b"\n") == b"\x00" * 200 + b"\n"
+    assert made.apply(b"\x00" * 200 + b"jane@example.com\n") == b"\\N\n"
+    assert made.masked == {"email": 1}
+
+
+def test_bytes_made_to_look_like_candidates_are_refused_in_bounded_time() -> None:
+    with pytest.raises(MaskingError):
+        a_lens(TextShape(Column("o", OPAQUE, 1))).apply((b"000-00-0000" * 60_000 + b"\n") * 2)
+
+
 def test_the_bound_is_real_and_a_long_cell_is_quick() -> None:
     made = a_lens(TextShape(NOTE))
     assert made.apply(piece(("ab " * 700_000 + "AKIA" + "IOSFODNN7EXAMPLE",))) == piece(("[api_key]",))

@@ -104,6 +104,8 @@ DETECTORS: tuple[Detector, ...] = (
             "550e8400-e29b-41d4-a716-446655440000",
             "************1111",
             "12 34 56 78 90 12 34 56",
+            "4 " * 40,
+            "60194 4589 7333 716 9290",
         ),
     ),
     Detector(
@@ -183,7 +185,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "iban",
         "iban",
-        rb"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,40}",
+        rb"[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]){11,40}",
         Proof.CHECKSUM,
         validators.iban,
         word=True,
@@ -201,6 +203,7 @@ DETECTORS: tuple[Detector, ...] = (
             "DE89 3704",
             "XDE89370400440532013000",
             "DE**************3000",
+            "ba56ffe8-0336-421c-9947-1df17b9c1f2d",
         ),
     ),
     Detector(

@@ -141,7 +141,10 @@ class ColumnLens:
     def _scan_binary(self, cells: Sequence[tuple[Row, int, bytes]]) -> bool:
         """Bytes that the codec cannot read: any finding makes the cell NULL, for nothing else is valid."""
         assert self._scanner is not None
-        found = self._scanner.scan_binary([cell for _, _, cell in cells])
+        found = self._scanner.scan_binary([cell if len(cell) <= CELL_CHARS_MAX else b"" for _, _, cell in cells])
+        for at, (_, _, cell) in enumerate(cells):
+            if len(cell) > CELL_CHARS_MAX and (data_class := self._scanner.suspect_binary(cell)) is not None:
+                found[at] = data_class
         for at, data_class in found.items():
             row, index, _ = cells[at]
             row[index] = None

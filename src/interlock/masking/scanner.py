@@ -31,6 +31,9 @@ DEFAULT_ENGINE: Engine = "re" if re2 is None else "re2"
 
 _CONTEXT_BYTES = 40
 _NAMES_MAX = 1024
+_REFUTED_MAX = 100_000
+_OTHER_NUMBER = re.compile(r"(?:^|_)(?:ids?|uuid|key|count|total|amount|at|on|date|time|seconds)$", re.IGNORECASE)
+_WORD_END = re.compile(rb"[^A-Za-z0-9_]")
 
 
 class Match(Protocol):
@@ -129,6 +132,10 @@ class Scanner:
                 return next(detector.data_class for detector, pattern in self._patterns() if pattern.search(data) is not None)
         return None
 
+    def suspect_binary(self, data: bytes) -> str | None:
+        """The same for a cell of raw bytes."""
+        return next((detector.data_class for detector, pattern in self._loose if pattern.search(data) is not None), None)
+
     def _is_word(self, name: str) -> bool:
         """True if a column's name is the context of some detector."""
         known = self._named.get(name)
@@ -212,15 +219,23 @@ def fold(text: str) -> str:
 
 
 def _spans(detector: Detector, pattern: Pattern, data: bytes, *, strict: bool) -> Iterable[tuple[int, int]]:
-    position = 0
+    """The proved spans of one detector. Raises `OverflowError` where bytes are made to look like candidates."""
+    position = refuted = 0
     while (match := pattern.search(data, position)) is not None:
         start, end = match.span()
         spans = detector.check(data, start, end, strict)
         yield from spans
         if spans:
             position = max(spans[-1][1], start + 1)
+        elif not detector.retry:
+            position = end
+        elif strict:  # a candidate inside a word would be refuted too, so go on behind this one
+            word_end = _WORD_END.search(data, start + 1)
+            position = word_end.start() if word_end else len(data)
         else:
-            position = start + 1 if detector.retry else end
+            position, refuted = start + 1, refuted + 1
+            if refuted > _REFUTED_MAX:
+                raise OverflowError("too many candidates in binary cells")
 
 
 def _in_context(word: Pattern, data: bytes, start: int, end: int) -> bool:
@@ -234,6 +249,9 @@ def _finding(detector: Detector, start: int, end: int, offset: int) -> Finding:
 
 
 def _spaced(name: str) -> bytes:
+    """A column's name as words; a number in `phone_id` or `call_count` is no phone number."""
+    if _OTHER_NUMBER.search(name):
+        return b""
     return name.replace("_", " ").encode("utf-8", "surrogatepass")
 
 

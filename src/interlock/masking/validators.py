@@ -68,59 +68,60 @@ def issuer(digits: bytes) -> bool:
     return (two in (50, 56, 57, 58) or four in (6304, 6759) or three == 676) and 16 <= length <= 19  # Maestro
 
 
+# How card numbers are printed, by digits per group.
+_LAYOUTS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 5), (4, 4, 4, 1), (4, 4, 4, 4, 2), (4, 4, 4, 4, 3), (6, 13)})
+
+
 def card(data: bytes, start: int, end: int, strict: bool) -> list[Span]:
-    """Card numbers inside a run of digits with single separators."""
+    """Card numbers inside a run of digits with single separators: in one piece, in printed groups, or with
+    each digit alone."""
     if not strict:
         return _card_anywhere(data, start, end)
     groups = [match.span() for match in _DIGITS.finditer(data, start, end)]
+    sizes = [last - first for first, last in groups]
     spans: list[Span] = []
     first = 0
     while first < len(groups):
-        last = _card_from(data, groups, first)
-        if last is not None:
-            spans.append((groups[first][0], groups[last][1]))
-            first = last
-        first += 1
+        count = _singles(sizes, first) if sizes[first] == 1 else _layout(data, groups, sizes, first)
+        begin, finish = groups[first][0], groups[first + count - 1][1]
+        if _card_number(data, begin, finish):
+            spans.append((begin, finish))
+        first += count
     return spans
 
 
-def _card_from(data: bytes, groups: list[Span], first: int) -> int | None:
-    """The index of the last group of the card number that begins with group `first`, longest first."""
-    found, digits = None, b""
-    for last in range(first, min(first + 19, len(groups))):
-        begin, end = groups[last]
-        if len(digits) + end - begin > 19:
-            break
-        digits += data[begin:end]
-        if (
-            len(digits) >= 13
-            and _grouped(groups[first : last + 1])
-            and issuer(digits)
-            and luhn(digits)
-            and alone_card(data, groups, first, last)
-        ):
-            found = last
-    return found
+def _singles(sizes: list[int], first: int) -> int:
+    last = first
+    while last < len(sizes) and sizes[last] == 1:
+        last += 1
+    return last - first
 
 
-def alone_card(data: bytes, groups: list[Span], first: int, last: int) -> bool:
+def _layout(data: bytes, groups: list[Span], sizes: list[int], first: int) -> int:
+    """How many groups from `first` on make a card number; 1 if none do."""
+    for count in (5, 4, 3, 2):
+        layout = tuple(sizes[first : first + count])
+        if len(layout) == count and layout in _LAYOUTS and _card_number(data, groups[first][0], groups[first + count - 1][1]):
+            return count
+    return 1
+
+
+def _card_number(data: bytes, start: int, end: int) -> bool:
+    if end - start > 2 * 19:
+        return False
+    digits = _NOT_DIGIT.sub(b"", data[start:end])
+    return 13 <= len(digits) <= 19 and issuer(digits) and luhn(digits) and alone_card(data, start, end)
+
+
+def alone_card(data: bytes, start: int, end: int) -> bool:
     """Neighbouring groups of a chain do not speak against a card (`12 4111 1111 1111 1111`), a word or a
     decimal point does."""
-    start, end = groups[first][0], groups[last][1]
     before, after = data[max(0, start - 2) : start], data[end : end + 2]
     if (before and before[-1] in _WORD) or (after and after[0] in _WORD):
         return False
     if len(before) == 2 and before[1:] == b"." and before[0] in _DIGIT:
         return False
     return not (len(after) == 2 and after[:1] == b"." and after[1] in _DIGIT)
-
-
-def _grouped(groups: list[Span]) -> bool:
-    """As people write card numbers: in one run, in groups of 4 to 7 (the last may be shorter), or spaced out."""
-    sizes = [end - start for start, end in groups]
-    if len(sizes) == 1 or max(sizes) == 1:
-        return True
-    return all(4 <= size <= 7 for size in sizes[:-1]) and 1 <= sizes[-1] <= 7
 
 
 def _card_anywhere(data: bytes, start: int, end: int) -> list[Span]:
@@ -196,15 +197,14 @@ def iban(data: bytes, start: int, end: int, strict: bool) -> list[Span]:
     length = _IBAN_LENGTHS.get(data[start : start + 2].decode("latin-1").upper())
     if length is None:
         return []
-    compact = bytearray()
-    for position in range(start, end):
-        if data[position] not in b" -":
-            compact.append(data[position])
-        if len(compact) == length:
-            value = "".join(str(int(char, 36)) for char in (compact[4:] + compact[:4]).decode("ascii"))
-            stands_alone = not strict or position + 1 == len(data) or data[position + 1] not in _WORD
-            return [(start, position + 1)] if int(value) % 97 == 1 and stands_alone else []
-    return []
+    compact = data[start:end].replace(b" ", b"")[:length]
+    if len(compact) < length or int("".join(str(int(char, 36)) for char in (compact[4:] + compact[:4]).decode("ascii"))) % 97 != 1:
+        return []
+    finish = start
+    for _ in range(length):
+        finish += 2 if data[finish : finish + 1] == b" " else 1
+    stands_alone = not strict or finish == len(data) or data[finish] not in _WORD
+    return [(start, finish)] if stands_alone else []
 
 
 _VERSION = re.compile(rb"(?:version|release|build|ver|\bv)[\s:=\"'/]*$", re.IGNORECASE)

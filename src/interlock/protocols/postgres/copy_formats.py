@@ -23,7 +23,9 @@ _HEAD = Struct("!Bi")
 _COUNT = Struct("!h")
 _LENGTH = Struct("!i")
 _COPY_DATA = ord("d")
+_FLAGS = Struct("!Ii")
 _BINARY_HEADER = b"PGCOPY\n\xff\r\n\0"
+_BINARY_TRAILER = b"\xff\xff"
 
 
 def _fail(why: str) -> NoReturn:
@@ -56,13 +58,13 @@ class CopyShape(Protocol):
     columns: tuple[Column, ...]
 
     @abstractmethod
-    def frame(self, data: bytes, first: bool) -> int | None:
-        """The length of the frame at the start of `data` (0: a row comes next; None: more bytes are needed).
+    def frame(self, data: bytes, at: int, first: bool) -> int:
+        """Where the frame that begins at `at` ends (`at` itself: a row comes next; -1: more bytes are needed).
         `first` is true at the very beginning of the stream."""
 
     @abstractmethod
-    def row(self, data: bytes, at: int, seen: int) -> int:
-        """Where the row that begins at `at` ends; -1 when it is not complete. `seen`: bytes looked at before."""
+    def row(self, data: bytes, at: int) -> int:
+        """Where the row that begins at `at` ends; -1 when it is not complete."""
 
     @abstractmethod
     def split_row(self, payload: bytes) -> Row: ...
@@ -109,14 +111,11 @@ class CopyTextShape(CopyShape):
     null: bytes = b"\\N"
     header: bool = False
 
-    def frame(self, data: bytes, first: bool) -> int | None:
-        if not (first and self.header):
-            return 0
-        end = data.find(b"\n")
-        return None if end < 0 else end + 1
+    def frame(self, data: bytes, at: int, first: bool) -> int:
+        return self.row(data, at) if first and self.header else at
 
-    def row(self, data: bytes, at: int, seen: int) -> int:
-        return data.find(b"\n", max(at, seen)) + 1 or -1
+    def row(self, data: bytes, at: int) -> int:
+        return data.find(b"\n", at) + 1 or -1
 
     def split_row(self, payload: bytes) -> Row:
         line = payload[:-1]
@@ -143,8 +142,8 @@ class CopyTextShape(CopyShape):
         cell = types.encode(column.type, 0, text)
         if cell is None:
             return None
-        escapes = _ESCAPES | {self.delimiter: _ESCAPES.get(self.delimiter, b"\\" + self.delimiter)}
-        return b"".join([escapes.get(cell[i : i + 1], cell[i : i + 1]) for i in range(len(cell))])
+        special = rb"[\x08-\x0d\\" + re.escape(self.delimiter) + b"]"
+        return re.sub(special, lambda found: _ESCAPES.get(found[0], b"\\" + found[0]), cell)
 
     def _split_escaped(self, line: bytes) -> list[bytes]:
         cells, start, at = [], 0, 0
@@ -182,16 +181,10 @@ class CopyCsvShape(CopyShape):
         object.__setattr__(self, "_cell", re.compile(rb"(%b%b%b|[^%b%b\r\n]*+)(%b|\n)" % (q, inner, q, q, d, d)))
         object.__setattr__(self, "_special", re.compile(rb"[%b%b\r\n]|^\s|\s$|^\\\.$" % (q, d)))
 
-    def frame(self, data: bytes, first: bool) -> int | None:
-        if not (first and self.header):
-            return 0
-        end = self.row(data, 0, 0)
-        return None if end < 0 else end
+    def frame(self, data: bytes, at: int, first: bool) -> int:
+        return self.row(data, at) if first and self.header else at
 
-    def row(self, data: bytes, at: int, seen: int) -> int:
-        # A row without its newline cannot be complete, and the search for one is cheap.
-        if data.find(b"\n", max(at, seen)) < 0:
-            return -1
+    def row(self, data: bytes, at: int) -> int:
         cell = self._cell.match(data, at)
         while cell is not None:
             if cell[2] == b"\n":
@@ -246,22 +239,24 @@ class CopyBinaryShape(CopyShape):
 
     columns: tuple[Column, ...]
 
-    def frame(self, data: bytes, first: bool) -> int | None:
-        if first:
-            start = len(_BINARY_HEADER)
-            if data[:start] != _BINARY_HEADER[: len(data)]:
-                _fail("the binary header is missing")
-            if len(data) < start + 8:
-                return None
-            flags, extension = Struct("!Ii").unpack_from(data, start)
-            if flags & 0xFFFF_0000 or extension < 0:
-                _fail("the binary header has flags that change the format")
-            return None if len(data) < start + 8 + extension else start + 8 + extension
-        if len(data) < _COUNT.size:
-            return None
-        return _COUNT.size if data[: _COUNT.size] == b"\xff\xff" else 0
+    def frame(self, data: bytes, at: int, first: bool) -> int:
+        have = len(data) - at
+        if not first:
+            if have < _COUNT.size:
+                return -1
+            return at + _COUNT.size if data.startswith(_BINARY_TRAILER, at) else at
+        start = len(_BINARY_HEADER)
+        if not data.startswith(_BINARY_HEADER[:have], at):
+            _fail("the binary header is missing")
+        if have < start + _FLAGS.size:
+            return -1
+        flags, extension = _FLAGS.unpack_from(data, at + start)
+        if flags & 0xFFFF_0000 or extension < 0:
+            _fail("the binary header has flags that change the format")
+        end = at + start + _FLAGS.size + int(extension)
+        return end if end <= len(data) else -1
 
-    def row(self, data: bytes, at: int, seen: int) -> int:
+    def row(self, data: bytes, at: int) -> int:
         end = len(data)
         if end - at < _COUNT.size:
             return -1
@@ -279,7 +274,7 @@ class CopyBinaryShape(CopyShape):
         return at if at <= end else -1
 
     def split_row(self, payload: bytes) -> Row:
-        if self.row(payload, 0, 0) != len(payload):
+        if self.row(payload, 0) != len(payload):
             _fail("a message is not one row")
         at, found = _COUNT.size, list[Cell]()
         for _ in self.columns:
@@ -302,43 +297,6 @@ class CopyBinaryShape(CopyShape):
         return types.encode(column.type, 1, text)
 
 
-def copy_shape(
-    columns: tuple[Column, ...],
-    format: str,
-    *,
-    delimiter: str | None = None,
-    null: str | None = None,
-    header: bool = False,
-    quote: str | None = None,
-    escape: str | None = None,
-    force_quote: frozenset[str] = frozenset(),
-) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
-    """The shape for a COPY statement's options, with PostgreSQL's defaults where an option is not given.
-
-    Raises `ProtocolError` (fault client) for a format or an option that is not known here.
-    """
-    if any(option is not None and len(option.encode()) != 1 for option in (delimiter, quote, escape)):
-        raise ProtocolError("COPY delimiter, quote and escape must be one byte", fault="client")
-    match format:
-        case "binary":
-            return CopyBinaryShape(columns)
-        case "text":
-            return CopyTextShape(columns, (delimiter or "\t").encode(), ("\\N" if null is None else null).encode(), header)
-        case "csv":
-            mark = (quote or '"').encode()
-            return CopyCsvShape(
-                columns,
-                (delimiter or ",").encode(),
-                (null or "").encode(),
-                header,
-                mark,
-                escape.encode() if escape else mark,
-                force_quote,
-            )
-        case _:
-            raise ProtocolError(f"COPY format {format!r} is not known", fault="client")
-
-
 @dataclass(frozen=True, slots=True)
 class CopyPiece:
     """A piece of a COPY reply, as whole CopyData messages. `rows` pieces hold `count` rows and go through a
@@ -355,11 +313,11 @@ class CopyOut:
     At most `row_bytes_max` bytes of a row that is not complete are kept; a longer row is a `ProtocolError`.
     """
 
-    def __init__(self, shape: CopyTextShape | CopyCsvShape | CopyBinaryShape, row_bytes_max: int) -> None:
+    def __init__(self, shape: CopyShape, row_bytes_max: int) -> None:
         self.shape = shape
         self._max = row_bytes_max
-        self._rest = b""
-        self._seen = 0
+        self._binary = isinstance(shape, CopyBinaryShape)
+        self._rest = bytearray()
         self._first = True
         self._closed = False
 
@@ -376,37 +334,44 @@ class CopyOut:
         """CopyDone came. Raises `ProtocolError` when a row is not complete or the binary trailer is missing."""
         if self._rest:
             _fail("it ends within a row")
-        if isinstance(self.shape, CopyBinaryShape) and not self._closed:
+        if self._binary and not self._closed:
             _fail("the trailer is missing")
 
     def _feed(self, payload: bytes, pieces: list[CopyPiece], rows: list[bytes]) -> None:
-        data = self._rest + payload if self._rest else payload
-        shape, seen, at, end = self.shape, self._seen, 0, len(data)
-        self._rest, self._seen = b"", 0
+        data = payload
+        if self._rest:
+            self._rest += payload
+            # A line cannot be complete without a newline; looking again at all of it would cost the square.
+            data = bytes(self._rest) if self._binary or b"\n" in payload else b""
+        at = self._cut(data, pieces, rows)
+        if data:
+            self._rest[:] = data[at:]
+        if len(self._rest) > self._max:
+            raise ProtocolError(f"a COPY row is over the limit of {self._max} bytes", fault="upstream")
+
+    def _cut(self, data: bytes, pieces: list[CopyPiece], rows: list[bytes]) -> int:
+        """Take whole frames and rows from the start of `data`; gives where the first incomplete one begins."""
+        shape, at, end = self.shape, 0, len(data)
         while at < end:
             if self._closed:
                 _fail("bytes follow the trailer")
-            if self._first or isinstance(shape, CopyBinaryShape):
-                size = shape.frame(data[at:] if at else data, self._first)
-                if size is None:
-                    break
-                if size:
+            if self._first or self._binary:
+                stop = shape.frame(data, at, self._first)
+                if stop < 0:
+                    return at
+                if stop > at:
                     self._flush(pieces, rows)
-                    pieces.append(CopyPiece("frame", _messages([data[at : at + size]])))
-                    self._closed = isinstance(shape, CopyBinaryShape) and not self._first
-                    self._first, at = False, at + size
+                    pieces.append(CopyPiece("frame", _messages([data[at:stop]])))
+                    self._closed = self._binary and not self._first
+                    self._first, at = False, stop
                     continue
                 self._first = False
-            stop = shape.row(data, at, seen)
+            stop = shape.row(data, at)
             if stop < 0:
-                break
+                return at
             rows.append(data[at:stop])
             at = stop
-        if end - at > self._max:
-            raise ProtocolError(f"a COPY row is over the limit of {self._max} bytes", fault="upstream")
-        if at < end:
-            self._rest = data[at:]
-            self._seen = len(self._rest)
+        return at
 
     def _flush(self, pieces: list[CopyPiece], rows: list[bytes]) -> None:
         if rows:

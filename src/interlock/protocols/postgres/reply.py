@@ -6,7 +6,7 @@ stand in `copy_formats.py`, the readable form of recorded bytes in `readable.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError
@@ -14,9 +14,7 @@ from struct import error as StructError
 from interlock.errors import ProtocolError
 from interlock.exchange import Cell, Column, Refusal, Row
 from interlock.protocols.postgres import types
-from interlock.protocols.postgres.builders import error_fields
-from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyOut, CopyPiece, CopyTextShape, copy_shape
-from interlock.protocols.postgres.messages import Field
+from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyOut, CopyPiece, CopyTextShape
 from interlock.protocols.postgres.readable import render
 
 _HEAD = Struct("!BiH")
@@ -89,30 +87,6 @@ class RowShape:
         return types.encode(column.type, column.format, text)
 
 
-def fields_to_columns(
-    fields: Sequence[Field],
-    origin: Callable[[int, int], str | None],
-    sources: tuple[frozenset[str] | None, ...] | None,
-) -> tuple[Column, ...]:
-    """The columns of a RowDescription, with their origin and their lineage.
-
-    `origin` names a base column by table OID and attribute number (`Catalog.column_name`); it should know
-    the system catalogs too. A column that upstream says comes from a table, but that `origin` does not know,
-    has unknown sources and is masked. System columns (negative attribute numbers) hold no user's value.
-    `sources` is the lineage per column; None, or another number of columns than upstream describes, is unknown.
-    """
-    if sources is None or len(sources) != len(fields):
-        sources = (None,) * len(fields)
-    return tuple(_column(field, origin, found) for field, found in zip(fields, sources, strict=True))
-
-
-def _column(field: Field, origin: Callable[[int, int], str | None], sources: frozenset[str] | None) -> Column:
-    name = origin(field.table_oid, field.attnum) if field.table_oid and field.attnum >= 0 else None
-    if field.table_oid and field.attnum >= 0 and name is None:
-        sources = None
-    return Column(field.name, field.type_oid, field.format, name, sources)
-
-
 _SQLSTATES = {
     "denied": "42501",
     "approval-refused": "42501",
@@ -149,11 +123,6 @@ def speak(refusal: Refusal) -> dict[str, str]:
     }
 
 
-def refuse(refusal: Refusal) -> bytes:
-    """A refusal as an ErrorResponse."""
-    return error_fields(speak(refusal))
-
-
 __all__ = [
     "CopyBinaryShape",
     "CopyCsvShape",
@@ -161,9 +130,6 @@ __all__ = [
     "CopyPiece",
     "CopyTextShape",
     "RowShape",
-    "copy_shape",
-    "fields_to_columns",
-    "refuse",
     "render",
     "speak",
 ]

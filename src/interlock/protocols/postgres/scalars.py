@@ -76,9 +76,10 @@ def _shortest(value: float, packer: struct.Struct) -> str:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
+    if packer.size == 8:
+        return repr(value).removesuffix(".0")
     data = packer.pack(value)
-    text = next(text for digits in range(6, 18) if packer.pack(float(text := f"{value:.{digits}g}")) == data)
-    return text
+    return next(text for digits in range(6, 10) if packer.pack(float(text := f"{value:.{digits}g}")) == data)
 
 
 def _float(shape: str) -> Scalar:
@@ -185,6 +186,18 @@ def _clock_us(text: str) -> int | None:
     return microseconds if minutes < 60 and seconds < 60 and microseconds <= _DAY_US else None
 
 
+_TIMESTAMP = re.compile(r"([0-9-]{10})(?:[ T]([0-9:.]+?))?(Z|[+-][0-9]{2}(?::?[0-5][0-9]){0,2})?")
+
+
+def _offset_us(text: str) -> int:
+    """The offset from UTC of `Z`, `+02`, `-03:30` or `+00:53:28`."""
+    if text == "Z":
+        return 0
+    digits = text[1:].replace(":", "").ljust(6, "0")
+    seconds = (int(digits[:2]) * 60 + int(digits[2:4])) * 60 + int(digits[4:])
+    return (-seconds if text[0] == "-" else seconds) * 1_000_000
+
+
 def _days(text: str) -> int | None:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return None
@@ -231,16 +244,15 @@ def _time() -> Scalar:
 
 
 def _timestamp(zone: str) -> Scalar:
-    """`zone` is "" or "+00": with a zone, text is taken and given in UTC."""
+    """`zone` is "" or "+00": with a zone, text may name its offset and is given in UTC."""
     packer, first, last = struct.Struct("!q"), -(2**63), 2**63 - 1
 
     def instant(text: str) -> int | None:
-        bare = re.sub(r"(Z|[+-]00(:00)?)$", "", text)
-        if not zone and bare != text:
+        found = _TIMESTAMP.fullmatch(text)
+        if not found or (found[3] and not zone):
             return None
-        day, _, clock = bare.replace("T", " ", 1).partition(" ")
-        days, microseconds = _days(day), _clock_us(clock) if clock else 0
-        return None if days is None or microseconds is None else days * _DAY_US + microseconds
+        days, microseconds = _days(found[1]), _clock_us(found[2] or "00:00")
+        return None if days is None or microseconds is None else days * _DAY_US + microseconds - _offset_us(found[3] or "Z")
 
     def written(microseconds: int) -> str:
         days, rest = divmod(microseconds, _DAY_US)
@@ -251,7 +263,11 @@ def _timestamp(zone: str) -> Scalar:
         if endless := _endless(text):
             return endless
         microseconds = instant(text)
-        return None if microseconds is None else written(microseconds)
+        if microseconds is None:
+            return None
+        canonical = written(microseconds)
+        # An offset can carry the instant out of the years that `instant` reads.
+        return canonical if instant(canonical) == microseconds else None
 
     def pack(text: str) -> bytes:
         return packer.pack(last if text == "infinity" else first if text == "-infinity" else instant(text))

@@ -49,7 +49,7 @@ _DIMENSION = struct.Struct("!ii")
 _LENGTH = struct.Struct("!i")
 _DIMENSIONS_MAX = 6
 _BARE = re.compile(r"[^\s{}\",\\]+")
-_ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s{}",\\]|\\.)(?:[^{}",\\]|\\.)*)', re.DOTALL)
+_ELEMENT = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"\s*|((?:[^\s{}",\\]|\\.)(?:[^{}",\\]|\\.)*))', re.DOTALL)
 
 Elements = list[str | None]
 

@@ -96,9 +96,18 @@ class Index:
         for session_id in reversed(self._roster.newest):
             if len(found) >= limit:
                 break
-            summary = live(session_id) or self._leaving.get(session_id) or self._sealed(session_id)
-            found.append(summary)
+            found.append(self._line(session_id, live))
         return found
+
+    def one(self, session_id: str, live: Callable[[str], SessionSummary | None]) -> SessionSummary | None:
+        """None when nothing is known of such a session."""
+        if live(session_id) is None and session_id not in self._leaving and session_id not in self._roster.newest:
+            if not (self._folder / session_id).is_dir():
+                return None
+        return self._line(session_id, live)
+
+    def _line(self, session_id: str, live: Callable[[str], SessionSummary | None]) -> SessionSummary:
+        return live(session_id) or self._leaving.get(session_id) or self._sealed(session_id)
 
     def _sealed(self, session_id: str) -> SessionSummary:
         if (known := self._known.get(session_id)) is not None:

@@ -216,7 +216,18 @@ class Evidence:
 
     def sessions(self, limit: int = 100) -> list[SessionSummary]:
         """The newest sessions first, live ones too, at most `limit` (and never more than the newest 10,000)."""
-        return self._index.newest(limit, lambda session_id: _summary(live) if (live := self._live.get(session_id)) else None)
+        return self._index.newest(limit, self._live_line)
+
+    def session(self, session_id: str) -> SessionSummary:
+        """One session, however old. Raises `EvidenceError` when there is none of this id."""
+        found = self._index.one(check_id(session_id), self._live_line)
+        if found is None:
+            raise EvidenceError(f"there is no session {session_id}")
+        return found
+
+    def _live_line(self, session_id: str) -> SessionSummary | None:
+        live = self._live.get(session_id)
+        return _summary(live) if live else None
 
     def timeline(self, session_id: str, renderers: Mapping[str, Renderer]) -> Iterator[Moment]:
         """What happened and what passed, in order, live sessions too; `renderers` turn recorded bytes into lines, by protocol.

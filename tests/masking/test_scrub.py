@@ -72,6 +72,11 @@ def test_what_the_client_said_itself_stays_readable(message: str, known: str) ->
     assert "[masked]" in STATION.scrub(message, SHOP, NOBODY, "SELECT 1")
 
 
+def test_a_statement_shown_back_keeps_its_quotes_and_loses_what_detectors_find() -> None:
+    statement = """SELECT "a" = "b" FROM "t" WHERE x = 'jane@example.com'"""
+    assert STATION.scrub(statement, SHOP, NOBODY, statement) == statement.replace("jane@example.com", "[email]")
+
+
 def test_part_of_a_word_is_not_what_the_client_said() -> None:
     assert (
         STATION.scrub('time zone "a" not recognized', SHOP, NOBODY, "SELECT now() AT TIME ZONE name FROM b")

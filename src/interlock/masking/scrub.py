@@ -49,6 +49,8 @@ _CATALOG = re.compile(r"(?:violates (?:\w+ )?(?:unique|exclusion|check|foreign k
 def scrub_values(text: str, columns: Collection[str], known: str) -> str:
     """Mask quoted values. `columns`: bare names of the columns that are hidden, `*` for all of them;
     `known`: what the client itself sent, which tells it nothing new."""
+    if _said(text, known):
+        return text
     text = _swallow(_KEY.search(text), text, lambda match: _key(match, columns))
     for pattern in _VALUES:
         text = _swallow(pattern.search(text), text, lambda match: f"{match['head']}{MASKED}")

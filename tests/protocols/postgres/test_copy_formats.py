@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from interlock.errors import ProtocolError
 from interlock.exchange import Column, Row
 from interlock.protocols.postgres import wire
-from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyOut, CopyShape, CopyTextShape
+from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyShape, CopyTextShape
+from interlock.protocols.postgres.copy_out import CopyOut
 
 COLUMNS = (Column("id", 23), Column("email", 25), Column("note", 25))
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

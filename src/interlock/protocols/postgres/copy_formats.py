@@ -1,4 +1,4 @@
-"""COPY TO STDOUT as replies: three formats, each a `Shape` over whole rows, and `CopyOut`, which finds the rows.
+"""COPY TO STDOUT as replies: three formats, each a `Shape` over whole rows. `copy_out.py` finds the rows.
 
 A piece is made of whole CopyData messages that hold exactly one row each, so a lens changes rows and the result
 can be sent as it is. What is no row (the binary header and trailer, a header line) comes as a frame and holds no
@@ -13,7 +13,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import Literal, NoReturn, Protocol
+from struct import error as StructError
+from typing import NoReturn, Protocol
 
 from interlock.errors import ProtocolError
 from interlock.exchange import Cell, Column, Row
@@ -28,27 +29,27 @@ _BINARY_HEADER = b"PGCOPY\n\xff\r\n\0"
 _BINARY_TRAILER = b"\xff\xff"
 
 
-def _fail(why: str) -> NoReturn:
+def fail(why: str) -> NoReturn:
     raise ProtocolError(f"malformed COPY data: {why}", fault="upstream")
 
 
-def _payloads(messages: bytes) -> list[bytes]:
+def payloads_of(messages: bytes) -> list[bytes]:
     """The payloads of whole CopyData messages."""
     found: list[bytes] = []
     at, end = 0, len(messages)
     while at < end:
         if end - at < _HEAD.size:
-            _fail("half a message")
+            fail("half a message")
         kind, length = _HEAD.unpack_from(messages, at)
         stop = at + 1 + length
         if kind != _COPY_DATA or length < 4 or stop > end:
-            _fail("not a CopyData message")
+            fail("not a CopyData message")
         found.append(messages[at + _HEAD.size : stop])
         at = stop
     return found
 
 
-def _messages(payloads: Sequence[bytes]) -> bytes:
+def messages_of(payloads: Sequence[bytes]) -> bytes:
     return b"".join([part for payload in payloads for part in (_HEAD.pack(_COPY_DATA, len(payload) + 4), payload)])
 
 
@@ -79,10 +80,10 @@ class CopyShape(Protocol):
     def encode(self, column: Column, text: str) -> Cell: ...
 
     def split(self, piece: bytes) -> list[Row]:
-        return [self.split_row(payload) for payload in _payloads(piece)]
+        return [self.split_row(payload) for payload in payloads_of(piece)]
 
     def join(self, rows: Sequence[Row]) -> bytes:
-        return _messages([self.join_row(row) for row in rows])
+        return messages_of([self.join_row(row) for row in rows])
 
 
 _UNESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -120,7 +121,7 @@ class CopyTextShape(CopyShape):
     def split_row(self, payload: bytes) -> Row:
         line = payload[:-1]
         if payload[-1:] != b"\n" or b"\n" in line:
-            _fail("a message is not one line")
+            fail("a message is not one line")
         null = self.null
         if b"\\" + self.delimiter in line:
             cells = self._split_escaped(line)
@@ -128,7 +129,7 @@ class CopyTextShape(CopyShape):
             # A table without columns gives empty lines.
             cells = line.split(self.delimiter) if self.columns or line else []
         if len(cells) != len(self.columns):
-            _fail(f"a row has {len(cells)} columns instead of {len(self.columns)}")
+            fail(f"a row has {len(cells)} columns instead of {len(self.columns)}")
         return [None if cell == null else cell for cell in cells]
 
     def join_row(self, row: Row) -> bytes:
@@ -185,6 +186,9 @@ class CopyCsvShape(CopyShape):
         return self.row(data, at) if first and self.header else at
 
     def row(self, data: bytes, at: int) -> int:
+        end = data.find(b"\n", at)
+        if end < 0 or data.find(self.quote, at, end) < 0:
+            return end + 1 or -1
         cell = self._cell.match(data, at)
         while cell is not None:
             if cell[2] == b"\n":
@@ -194,10 +198,12 @@ class CopyCsvShape(CopyShape):
 
     def split_row(self, payload: bytes) -> Row:
         null, found, at = self.null, list[Cell](), 0
+        if self.quote not in payload and b"\r" not in payload and payload.find(b"\n") == len(payload) - 1 and self.columns:
+            return self._fit([None if cell == null else cell for cell in payload[:-1].split(self.delimiter)])
         while True:
             cell = self._cell.match(payload, at)
             if cell is None:
-                _fail("a csv cell is not closed, or not quoted as a whole")
+                fail("a csv cell is not closed, or not quoted as a whole")
             found.append(None if cell[1] == null else cell[1])
             at = cell.end()
             if cell[2] == b"\n":
@@ -205,10 +211,8 @@ class CopyCsvShape(CopyShape):
         if not self.columns and payload == b"\n":
             return []
         if at != len(payload):
-            _fail("a message is not one row")
-        if len(found) != len(self.columns):
-            _fail(f"a row has {len(found)} columns instead of {len(self.columns)}")
-        return found
+            fail("a message is not one row")
+        return self._fit(found)
 
     def join_row(self, row: Row) -> bytes:
         null = self.null
@@ -232,6 +236,11 @@ class CopyCsvShape(CopyShape):
             inner = inner.replace(self.quote, self.escape + self.quote)
         return self.quote + inner + self.quote
 
+    def _fit(self, row: Row) -> Row:
+        if len(row) != len(self.columns):
+            fail(f"a row has {len(row)} columns instead of {len(self.columns)}")
+        return row
+
 
 @dataclass(frozen=True, slots=True)
 class CopyBinaryShape(CopyShape):
@@ -247,12 +256,12 @@ class CopyBinaryShape(CopyShape):
             return at + _COUNT.size if data.startswith(_BINARY_TRAILER, at) else at
         start = len(_BINARY_HEADER)
         if not data.startswith(_BINARY_HEADER[:have], at):
-            _fail("the binary header is missing")
+            fail("the binary header is missing")
         if have < start + _FLAGS.size:
             return -1
         flags, extension = _FLAGS.unpack_from(data, at + start)
         if flags & 0xFFFF_0000 or extension < 0:
-            _fail("the binary header has flags that change the format")
+            fail("the binary header has flags that change the format")
         end = at + start + _FLAGS.size + int(extension)
         return end if end <= len(data) else -1
 
@@ -262,26 +271,36 @@ class CopyBinaryShape(CopyShape):
             return -1
         (count,) = _COUNT.unpack_from(data, at)
         if count != len(self.columns):
-            _fail(f"a row has {count} columns instead of {len(self.columns)}")
+            fail(f"a row has {count} columns instead of {len(self.columns)}")
         at += _COUNT.size
         for _ in range(count):
             if end - at < _LENGTH.size:
                 return -1
             (length,) = _LENGTH.unpack_from(data, at)
             if length < -1:
-                _fail("a length is negative")
+                fail("a length is negative")
             at += _LENGTH.size + max(length, 0)
         return at if at <= end else -1
 
     def split_row(self, payload: bytes) -> Row:
-        if self.row(payload, 0) != len(payload):
-            _fail("a message is not one row")
-        at, found = _COUNT.size, list[Cell]()
-        for _ in self.columns:
-            (length,) = _LENGTH.unpack_from(payload, at)
-            at += _LENGTH.size
-            found.append(None if length < 0 else payload[at : at + length])
-            at += max(length, 0)
+        at, found, length_at = _COUNT.size, list[Cell](), _LENGTH.unpack_from
+        if payload[: _COUNT.size] != _COUNT.pack(len(self.columns)):
+            fail("a row has another number of columns than was announced")
+        try:
+            for _ in self.columns:
+                (length,) = length_at(payload, at)
+                at += 4
+                if length >= 0:
+                    found.append(payload[at : at + length])
+                    at += length
+                elif length == -1:
+                    found.append(None)
+                else:
+                    fail("a length is negative")
+        except StructError:
+            fail("a row ends too early")
+        if at != len(payload):
+            fail("a message is not one row")
         return found
 
     def join_row(self, row: Row) -> bytes:
@@ -295,85 +314,3 @@ class CopyBinaryShape(CopyShape):
 
     def encode(self, column: Column, text: str) -> Cell:
         return types.encode(column.type, 1, text)
-
-
-@dataclass(frozen=True, slots=True)
-class CopyPiece:
-    """A piece of a COPY reply, as whole CopyData messages. `rows` pieces hold `count` rows and go through a
-    `Release`; `frame` pieces hold no value (header, column names, trailer)."""
-
-    kind: Literal["rows", "frame"]
-    data: bytes
-    count: int = 0
-
-
-class CopyOut:
-    """Finds the rows in the CopyData messages of a COPY TO STDOUT, however they are cut.
-
-    At most `row_bytes_max` bytes of a row that is not complete are kept; a longer row is a `ProtocolError`.
-    """
-
-    def __init__(self, shape: CopyShape, row_bytes_max: int) -> None:
-        self.shape = shape
-        self._max = row_bytes_max
-        self._binary = isinstance(shape, CopyBinaryShape)
-        self._rest = bytearray()
-        self._first = True
-        self._closed = False
-
-    def feed(self, messages: bytes) -> list[CopyPiece]:
-        """The pieces that these whole CopyData messages complete, in order."""
-        pieces: list[CopyPiece] = []
-        rows: list[bytes] = []
-        for payload in _payloads(messages):
-            self._feed(payload, pieces, rows)
-        self._flush(pieces, rows)
-        return pieces
-
-    def end(self) -> None:
-        """CopyDone came. Raises `ProtocolError` when a row is not complete or the binary trailer is missing."""
-        if self._rest:
-            _fail("it ends within a row")
-        if self._binary and not self._closed:
-            _fail("the trailer is missing")
-
-    def _feed(self, payload: bytes, pieces: list[CopyPiece], rows: list[bytes]) -> None:
-        data = payload
-        if self._rest:
-            self._rest += payload
-            # A line cannot be complete without a newline; looking again at all of it would cost the square.
-            data = bytes(self._rest) if self._binary or b"\n" in payload else b""
-        at = self._cut(data, pieces, rows)
-        if data:
-            self._rest[:] = data[at:]
-        if len(self._rest) > self._max:
-            raise ProtocolError(f"a COPY row is over the limit of {self._max} bytes", fault="upstream")
-
-    def _cut(self, data: bytes, pieces: list[CopyPiece], rows: list[bytes]) -> int:
-        """Take whole frames and rows from the start of `data`; gives where the first incomplete one begins."""
-        shape, at, end = self.shape, 0, len(data)
-        while at < end:
-            if self._closed:
-                _fail("bytes follow the trailer")
-            if self._first or self._binary:
-                stop = shape.frame(data, at, self._first)
-                if stop < 0:
-                    return at
-                if stop > at:
-                    self._flush(pieces, rows)
-                    pieces.append(CopyPiece("frame", _messages([data[at:stop]])))
-                    self._closed = self._binary and not self._first
-                    self._first, at = False, stop
-                    continue
-                self._first = False
-            stop = shape.row(data, at)
-            if stop < 0:
-                return at
-            rows.append(data[at:stop])
-            at = stop
-        return at
-
-    def _flush(self, pieces: list[CopyPiece], rows: list[bytes]) -> None:
-        if rows:
-            pieces.append(CopyPiece("rows", _messages(rows), len(rows)))
-            rows.clear()

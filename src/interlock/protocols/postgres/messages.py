@@ -8,7 +8,7 @@ Each function takes one whole message with its header, as `wire.Framer` gives it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, unpack
 from typing import Literal, NoReturn
 
 from interlock.errors import ProtocolError
@@ -117,23 +117,21 @@ class Reader:
 
     def value(self) -> bytes | None:
         """A length-prefixed value; length -1 is NULL, any other negative length is an error."""
-        length = self.int32()
+        length = self._number(_INT32)
         return None if length == -1 else self.take(length)
 
     def formats(self) -> tuple[int, ...]:
-        count = self.uint16()
-        found = tuple(self.int16() for _ in range(self._bounded(count, 2)))
-        if any(code not in (0, 1) for code in found):
+        count = self._number(_UINT16)
+        if not count:
+            return ()
+        found = unpack(f"!{count}h", self.take(count * 2))
+        if min(found) < 0 or max(found) > 1:
             self.fail("a format code is neither 0 nor 1")
         return found
 
     def oids(self) -> tuple[int, ...]:
-        return tuple(self.uint32() for _ in range(self._bounded(self.uint16(), 4)))
-
-    def _bounded(self, count: int, size: int) -> int:
-        if count * size > len(self._data) - self._at:
-            self.fail("a count promises more than there is")
-        return count
+        count = self._number(_UINT16)
+        return unpack(f"!{count}I", self.take(count * 4)) if count else ()
 
     def end(self) -> None:
         if self._at != len(self._data):
@@ -158,7 +156,7 @@ def read_parse(message: bytes) -> ParseMsg:
 def read_bind(message: bytes) -> BindMsg:
     reader = Reader(message, "Bind", "client")
     portal, statement, formats = reader.string(), reader.string(), reader.formats()
-    values = tuple(reader.value() for _ in range(reader.uint16()))
+    values = tuple([reader.value() for _ in range(reader.uint16())])
     if len(formats) not in (0, 1, len(values)):
         reader.fail("the number of formats does not fit the number of values")
     result_formats = reader.formats()

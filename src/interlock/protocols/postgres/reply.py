@@ -1,7 +1,7 @@
 """Replies: the shape of DataRows and of COPY data, and a refusal in PostgreSQL's words.
 
 Every shape's pieces are whole wire messages, so what a `Release` gives can be sent as it is. The COPY shapes
-stand in `copy_formats.py`, the readable form of recorded bytes in `readable.py`; both are given again here.
+stand in `copy_formats.py` and `copy_out.py`, the readable form of recorded bytes in `readable.py`; both are given again here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from struct import error as StructError
 from interlock.errors import ProtocolError
 from interlock.exchange import Cell, Column, Refusal, Row
 from interlock.protocols.postgres import types
-from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyOut, CopyPiece, CopyTextShape
+from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyTextShape
+from interlock.protocols.postgres.copy_out import CopyOut, CopyPiece
 from interlock.protocols.postgres.readable import render
 
 _HEAD = Struct("!BiH")

@@ -12,7 +12,8 @@ import struct
 
 from interlock.errors import ProtocolError
 from interlock.protocols.postgres import scalars
-from interlock.protocols.postgres.scalars import SCALARS, TEXT, Scalar
+from interlock.protocols.postgres.codec import Scalar
+from interlock.protocols.postgres.scalars import SCALARS
 
 ARRAYS: dict[int, int] = {
     143: scalars.XML,
@@ -174,6 +175,3 @@ def _elements(text: str) -> Elements | None:
         if text[at] != ",":
             return None
         at += 1
-
-
-__all__ = ["ARRAYS", "TEXT", "decode", "encode"]

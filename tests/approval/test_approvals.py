@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from interlock.approval import Answer, Approvals, Request, State
+from interlock.approval import Answer, Approvals, Request, State, approvals
 from interlock.approval.approvals import MAX_PENDING, MAX_TEXT_BYTES
 from interlock.errors import ApprovalError, LimitError
 from interlock.exchange import Principal, Resource
@@ -127,7 +127,9 @@ def test_what_nobody_could_answer_is_not_asked(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
-def test_an_approval_reaches_the_one_who_waits_and_is_spent_by_that(tmp_path: Path) -> None:
+def test_an_approval_reaches_the_one_who_waits_and_is_spent_by_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approvals, "RECHECK_S", 1000.0)  # the push alone must do it
+
     async def story(at: House) -> None:
         request = await at.ask()
         waiting = asyncio.create_task(at.approvals.wait(request.id, 60))
@@ -135,7 +137,8 @@ def test_an_approval_reaches_the_one_who_waits_and_is_spent_by_that(tmp_path: Pa
         assert not waiting.done()
         approved = await at.approvals.answer(request.id, BOB, True, "go\non")
         assert (approved.state, approved.approved_by) == (State.APPROVED, ("bob",))
-        assert await waiting == Answer(State.APPROVED, ("bob",), (), DBA, "go on")
+        async with asyncio.timeout(20):
+            assert await waiting == Answer(State.APPROVED, ("bob",), (), DBA, "go on")
         assert await at.state(request) is State.USED
         assert await at.redeem() is None
 

@@ -13,6 +13,7 @@ import pytest
 import structlog
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from interlock.config import IssuerConfig, PrincipalConfig
 from interlock.errors import IdentityError
@@ -68,11 +69,11 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, clock: Clock | None = None) -> AsyncIterator[House]:
+async def house(folder: Path, clock: Clock | None = None, kind: type[Store] = Store) -> AsyncIterator[House]:
     clock = clock or Clock()
     keys = folder / "jwks.json"
     keys.write_text(json.dumps({"keys": [SIGNER.as_dict(private=False)]}))
-    store = await Store.open(folder / "data")
+    store = await kind.open(folder / "data")
     bus = Bus(store, clock=lambda: clock.now, monotonic=lambda: clock.monotonic)
     await bus.start()
     issuers = [IssuerConfig(ISSUER, "interlock", keys, ("ES256",), groups_claim="groups")]
@@ -183,6 +184,35 @@ def test_revoking_a_principal_ends_everything_shown_before_and_nothing_after(tmp
         assert at.standing(await at.verify(agent_token)) == "", "the agent's own token was not revoked"
 
     run(tmp_path, story)
+
+
+class SlowStore(Store):
+    """Does `meanwhile`, once, between reading and handing on what was read."""
+
+    meanwhile: Callable[[], Coroutine[None, None, None]] | None = None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with super().read() as connection:
+            yield connection
+        story, self.meanwhile = self.meanwhile, None
+        if story is not None:
+            await story()
+
+
+def test_a_revocation_wins_over_a_look_up_that_is_under_way(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with house(tmp_path, kind=SlowStore) as at:
+            assert isinstance(at.store, SlowStore)
+            token = await at.token("alice")
+            at.store.meanwhile = lambda: at.identity.revoke_token(token[4:16])
+            assert "revoked" in await at.why_not(token)
+            token = await at.token("alice")
+            at.store.meanwhile = lambda: at.identity.revoke_principal("alice")
+            assert "revoked" in await at.why_not(token)
+            assert at.store.meanwhile is None, "the look-up was not interrupted"
+
+    asyncio.run(play())
 
 
 def test_revocations_outlive_a_restart(tmp_path: Path) -> None:

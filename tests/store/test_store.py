@@ -132,3 +132,32 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="cannot open the store"):
         asyncio.run(Store.open(tmp_path / "file"))
+
+
+def test_a_user_that_is_cancelled_leaves_the_store_usable(tmp_path: Path) -> None:
+    """Clients go away at any moment: no connection and no lock may stay behind, and nothing is half written."""
+
+    async def run() -> None:
+        store = await Store.open(tmp_path)
+        finished = 0
+
+        async def add(turn: int) -> None:
+            nonlocal finished
+            async with store.write() as connection:
+                for part in ("a", "b"):
+                    await connection.execute(insert(REVOCATIONS).values(revocation(f"{turn}{part}")))
+            finished += 1
+
+        for turn in range(60):
+            task = asyncio.create_task(add(turn))
+            for _ in range(turn):
+                await asyncio.sleep(0.0001)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        before = await count(store)
+        assert before % 2 == 0 and before >= 2 * finished
+        await asyncio.gather(*(add(turn) for turn in range(100, 120)))
+        assert await count(store) == before + 40
+        await store.close()
+
+    asyncio.run(run())

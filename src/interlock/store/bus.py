@@ -22,7 +22,6 @@ import structlog
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from interlock.errors import StoreError
 from interlock.store.store import Store
 from interlock.store.tables import CHANGES
 
@@ -127,6 +126,7 @@ class Bus:
                 _log.exception("listener failed", topic=change.topic.value, sequence=change.sequence)
 
     async def _poll(self) -> None:
+        failing = False
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -135,5 +135,8 @@ class Bus:
                     await self.pull()
                     self._version = version
                 self._heard_at = self._monotonic()
-            except StoreError as error:
-                _log.error("store not reachable", error=error.message, silent_s=round(self.silent_s(), 1))
+                failing = False
+            except Exception as error:  # whatever it is, the next look may work; until then silence grows
+                if not failing:
+                    _log.error("store not reachable", error=type(error).__name__, silent_s=round(self.silent_s(), 1))
+                failing = True

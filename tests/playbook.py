@@ -101,7 +101,9 @@ class ScriptPort:
 class Play:
     """One relay on the stage. `make(port, connect permit)` builds it."""
 
-    def __init__(self, make: Callable[[ScriptPort, Permit], StreamRelay], mask: Callable[[Shape, bytes], bytes] = lambda _, piece: piece) -> None:
+    def __init__(
+        self, make: Callable[[ScriptPort, Permit], StreamRelay], mask: Callable[[Shape, bytes], bytes] = lambda _, piece: piece
+    ) -> None:
         self.session = Session("s1", ALICE, SHOP, "postgres", "test", 0.0)
         self.port = ScriptPort(self.session, mask)
         self._exchanges = 0

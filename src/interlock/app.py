@@ -22,7 +22,9 @@ from interlock.gate import Gate
 from interlock.identity import Directory, Identity
 from interlock.limits import Limits
 from interlock.masking import Masking, MaskingConfig
+from interlock.net.http import HttpListener
 from interlock.net.listener import Listener
+from interlock.net.mcp import McpDoor
 from interlock.net.sessions import Conversations
 from interlock.policy import PolicyFile
 from interlock.protocols import PROTOCOLS
@@ -80,14 +82,18 @@ class App:
             name: Listener(self.conversations, protocol, config.postgres, config.limits, config.plaintext_loopback, config.approval.contact)
             for name, protocol in PROTOCOLS.items()
         }
+        door = McpDoor(self.gate, self.conversations, config.http.public_url)
+        self.http = HttpListener(config.http, door, [])
         for listener in self.listeners.values():
             await listener.start()
+        await self.http.start()
         self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self.policy.watch(self._policy_changed))]
 
     async def stop(self) -> None:
         """Close the doors, end what is open, seal the evidence."""
         for listener in self.listeners.values():
             await listener.stop()
+        await self.http.stop()
         await self.conversations.close_all("the gateway stops")
         for task in self._tasks:
             task.cancel()

@@ -153,6 +153,7 @@ class Gate:
             raise
         try:
             if answer is None:
+                self._settle(exchange, Outcome.SUSPENDED, "still waiting for approval; the same operation redeems it")
                 return held
             answered = self._judge_again(exchange, held, answer)
             await self._secure(session)
@@ -199,7 +200,8 @@ class Gate:
         """Free text from upstream (errors, notices) as this principal may see it. `known` is what the client
         itself said: to quote it tells nothing new."""
         resource = session.resource
-        revealed = self._revealed(session.principal, resource, self.masking.detected(resource))
+        hidden = self.masking.detected(resource).union(resource.classes.values())
+        revealed = self._revealed(session.principal, resource, hidden)
         return self.masking.scrub(text, resource, revealed, known)
 
     def shown(self, viewer: Principal, resource: Resource, text: str) -> str:

@@ -101,7 +101,7 @@ class Link(asyncio.Protocol):
         upgraded = await loop.start_tls(self._transport, self, context, server_side=server_side, server_hostname=hostname)
         if upgraded is None:
             raise ConnectionResetError("the peer went away during the TLS handshake")
-        self._transport = cast(asyncio.Transport, upgraded)
+        self._transport = upgraded
 
     @property
     def secure(self) -> bool:

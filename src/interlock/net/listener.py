@@ -85,13 +85,13 @@ class Listener:
     async def _knock(self, link: Link, door: Door) -> Login | None:
         """The client's login request; None when there is nothing more to do."""
         while data := await link.read():
-            login = await self._events(link, door, door.receive(data))
-            if login is not False:
+            login, over = await self._events(link, door, door.receive(data))
+            if login is not None or over:
                 return login
         return None
 
-    async def _events(self, link: Link, door: Door, events: Sequence[DoorEvent]) -> Login | None | bool:
-        """Act on what the door says: a login, None for the end, False to go on reading."""
+    async def _events(self, link: Link, door: Door, events: Sequence[DoorEvent]) -> tuple[Login | None, bool]:
+        """Act on what the door says: a login perhaps, and whether it is over."""
         for event in events:
             match event:
                 case Say(data):
@@ -102,15 +102,15 @@ class Listener:
                     await link.start_tls(self._tls, server_side=True)
                     door.tls_started()
                 case Login():
-                    return event
+                    return event, True
                 case Cancel(pid, key):
                     self._conversations.cancel(pid, key)
-                    return None
+                    return None, True
                 case Close(data, reason):
                     _log.info("login refused", client=link.peer, reason=reason)
                     link.send([self._gate.say(None, data)])
-                    return None
-        return False
+                    return None, True
+        return None, False
 
     async def _converse(self, link: Link, door: Door, login: Login) -> None:
         try:

@@ -18,6 +18,7 @@ from interlock.facts.sql.catalog import Catalog
 from interlock.gate import Gate, connect_operation
 from interlock.net import upstream
 from interlock.net.catalogs import Catalogs, Key, Learner
+from interlock.net.link import Link
 from interlock.net.memory import MemoryEnd
 from interlock.net.stream import Conversation, End, SessionPort
 from interlock.protocols import PROTOCOLS
@@ -56,11 +57,13 @@ class Conversations:
         *,
         cancel_key_bytes: int = 4,
         catalog: Catalog | None = None,
+        patience_s: float | None = None,
     ) -> tuple[Conversation, Reached, int, bytes]:
         """A conversation that is ready to `start`, what upstream reported, and the client's cancel key (id, key).
 
         Raises `Refused`, or `InterlockError` where a station or upstream failed. `catalog` is given by the
-        catalog's own reader only; everybody else gets the one that is known or read now.
+        catalog's own reader only; everybody else gets the one that is known or read now. `patience_s` is how long
+        a held operation may keep this client waiting (None: as long as the request lives).
         """
         session = self.gate.open(principal, resource_name, protocol.name, client)
         try:
@@ -74,7 +77,7 @@ class Conversations:
         try:
             key = (session.resource.name, place or str(session.resource.settings.get("database", "")))
             known = catalog if catalog is not None else await self.catalogs.get(key)
-            conversation = self._converse(protocol, session, permit, end, link, reached, key, known)
+            conversation = self._converse(protocol, session, permit, end, link, reached, key, known, patience_s)
         except BaseException as error:
             link.abort()
             await self.gate.close(session, _why(error))
@@ -111,10 +114,11 @@ class Conversations:
         session: Session,
         permit: Permit,
         end: End,
-        link: upstream.Link,
+        link: Link,
         reached: Reached,
         key: Key,
         catalog: Catalog,
+        patience_s: float | None,
     ) -> Conversation:
         relay = protocol.relay(
             SessionPort(self.gate, session),
@@ -135,7 +139,17 @@ class Conversations:
             await upstream.cancel(self.gate, protocol, permit, reached)
 
         conversation = Conversation(
-            self.gate, protocol, session, permit, relay, end, link, cancel=cancel, relearn=relearn, on_over=self._forget
+            self.gate,
+            protocol,
+            session,
+            permit,
+            relay,
+            end,
+            link,
+            cancel=cancel,
+            relearn=relearn,
+            on_over=self._forget,
+            patience_s=patience_s,
         )
         conversation.learner = learner
         return conversation

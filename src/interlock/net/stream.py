@@ -92,8 +92,12 @@ class Conversation:
         cancel: Callable[[], Awaitable[None]],
         relearn: Callable[[], Awaitable[Catalog]],
         on_over: Callable[[Conversation], None],
+        patience_s: float | None = None,
     ) -> None:
         self.session = session
+        self.parked: Held | None = None
+        """The held operation that outlasted `patience_s`: its request stays open, the same question redeems it."""
+        self._patience_s = patience_s
         self.relay = relay
         self.over = asyncio.Event()
         self.pid = 0
@@ -226,13 +230,15 @@ class Conversation:
         hint = f"Approve with: interlock approve {held.id}" + (f"  or at {held.link}" if held.link else "")
         self.relay.notice(f"held: waiting for approval {held.id} by {groups}", hint)
         self._drive_down()
-        waiting = asyncio.ensure_future(self._gate.wait(held))
+        waiting = asyncio.ensure_future(self._gate.wait(held, patience_s=self._patience_s))
         try:
             while True:
                 done, _ = await asyncio.wait({waiting}, timeout=NOTICE_EVERY_S)
                 if done:
                     answer = waiting.result()
-                    assert not isinstance(answer, Held)
+                    if isinstance(answer, Held):
+                        self.parked = answer
+                        return Refusal("approval-pending", f"request {held.id} waits for {groups}; ask the same again once it is approved")
                     return answer
                 self.relay.notice(f"still waiting for approval {held.id} by {groups}")
                 self._drive_down()

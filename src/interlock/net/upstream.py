@@ -60,9 +60,7 @@ async def _dial(resource: Resource) -> Link:
     return link
 
 
-async def _log_in(
-    gate: Gate, protocol: StreamProtocol, permit: Permit, link: Link, place: str, settings: Mapping[str, str]
-) -> Reached:
+async def _log_in(gate: Gate, protocol: StreamProtocol, permit: Permit, link: Link, place: str, settings: Mapping[str, str]) -> Reached:
     resource = permit.exchange.operation.resource
     context = upstream_context(resource)
     place = place or str(resource.settings.get("database", ""))

@@ -166,4 +166,6 @@ class StreamProtocol:
     render: Callable[[str, bytes], list[str]]
     catalog_first: Sequence[str]
     catalog_second: Sequence[str]
+    describe: str
+    """The question whose answer describes the database's tables to an agent."""
     catalog_of: Callable[[Sequence[Reply], Sequence[Reply], int], Catalog]

@@ -18,7 +18,8 @@ Authentication), protocol 3.2 as of PostgreSQL 18.
 
 from interlock.exchange import Permit, Port
 from interlock.facts.sql.catalog import Catalog
-from interlock.protocols.postgres import catalog, wire
+from interlock.protocols.postgres import catalog as catalogs
+from interlock.protocols.postgres import wire
 from interlock.protocols.postgres.ask import Asker
 from interlock.protocols.postgres.door import Door, Reach, refuse
 from interlock.protocols.postgres.relay import Relay
@@ -27,12 +28,12 @@ from interlock.protocols.stream import Reached, StreamProtocol
 
 
 def _relay(
-    port: Port, connect: Permit, known: Catalog, *, reached: Reached, poison: str, message_bytes_max: int, statement_bytes_max: int
+    port: Port, connect: Permit, catalog: Catalog, *, reached: Reached, poison: str, message_bytes_max: int, statement_bytes_max: int
 ) -> Relay:
     return Relay(
         port,
         connect,
-        known,
+        catalog,
         parameters=reached.parameters,
         user=reached.user,
         poison=poison,
@@ -50,9 +51,10 @@ PROTOCOL = StreamProtocol(
     cancel=wire.cancel_request,
     refuse=refuse,
     render=render,
-    catalog_first=catalog.FIRST,
-    catalog_second=catalog.SECOND,
-    catalog_of=catalog.build,
+    catalog_first=catalogs.FIRST,
+    catalog_second=catalogs.SECOND,
+    catalog_of=catalogs.build,
+    describe=catalogs.DESCRIBE,
 )
 
 __all__ = ["PROTOCOL"]

@@ -19,6 +19,9 @@ from interlock.protocols.postgres.origin import columns_of, copy_shape, search_p
 
 PINNED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings that decide where strings end: were they different, we and upstream would read different texts."""
+FREE_SETTINGS = frozenset({"application_name", "search_path"})
+"""Reported settings that a statement can put any value into (`set_config('application_name', email, …)`): after
+the login the client does not hear of them."""
 FREE_TEXT = "MDHWq"
 """The fields of an error or notice that may quote values: message, detail, hint, context, internal query."""
 _SIMPLE = {Want.PARSE: 0x31, Want.BIND: 0x32, Want.CLOSE: 0x33}
@@ -70,11 +73,14 @@ class Answers:
             case 0x4E:  # NoticeResponse
                 self.say(wire.notice_fields(self._scrubbed(message)))
             case 0x53:  # ParameterStatus
-                self._parameter(*wire.read_parameter_status(message))
-                self.say(message)
+                name, value = wire.read_parameter_status(message)
+                self._parameter(name, value)
+                if name not in FREE_SETTINGS:
+                    self.say(message)
             case 0x41:  # NotificationResponse
                 pid, channel, payload = wire.read_notification(message)
-                self.say(wire.notification(pid, channel, self._port.scrub(payload)))
+                # Quoted, a payload counts as a value and not as a sentence of the server.
+                self.say(wire.notification(pid, channel, self._port.scrub(f'"{payload}"')[1:-1]))
             case 0x45:  # ErrorResponse
                 self._error(message)
             case _:

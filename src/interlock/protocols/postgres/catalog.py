@@ -31,6 +31,14 @@ SECOND = (
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        WHERE c.relkind IN ('v', 'm') AND n.nspname <> 'pg_catalog' AND n.nspname <> 'information_schema'""",
 )
+DESCRIBE = """SELECT n.nspname AS schema, c.relname AS relation, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' ELSE 'table' END AS kind,
+       a.attname AS column, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ORDER BY 1, 2, a.attnum"""
+"""What an agent asks to learn a schema."""
 Relations = list[tuple[int, str, str, str, str | None]]
 
 
@@ -42,9 +50,12 @@ def build(first: Sequence[Reply], second: Sequence[Reply], version: int) -> Cata
         if answer.truncated:
             raise UpstreamError("the catalog is larger than the gateway's bound")
     views = {int(oid): text for answer in second for oid, text in answer.rows if oid is not None}
-    relations: Relations = [(int(oid or 0), schema or "", name or "", kind or "", views.get(int(oid or 0))) for oid, schema, name, kind in first[0].rows]
+    relations: Relations = [
+        (int(oid or 0), schema or "", name or "", kind or "", views.get(int(oid or 0))) for oid, schema, name, kind in first[0].rows
+    ]
     columns = [(int(relation or 0), int(attnum or 0), name or "", int(type_ or 0)) for relation, attnum, name, type_ in first[1].rows]
     functions = [
-        (schema or "", name or "", volatility or "v", language or "", builtin == "t") for schema, name, volatility, language, builtin in first[2].rows
+        (schema or "", name or "", volatility or "v", language or "", builtin == "t")
+        for schema, name, volatility, language, builtin in first[2].rows
     ]
     return Catalog.build(relations, columns, functions, version=version)

@@ -78,9 +78,7 @@ def copy_shape(copy: Copy, overall: int, width: int, sources: Sources) -> CopyTe
     if overall == 1:
         return CopyBinaryShape(columns)
     if copy.format == "csv":
-        return CopyCsvShape(
-            columns, copy.delimiter.encode(), copy.null.encode(), copy.header, copy.quote.encode(), copy.escape.encode()
-        )
+        return CopyCsvShape(columns, copy.delimiter.encode(), copy.null.encode(), copy.header, copy.quote.encode(), copy.escape.encode())
     return CopyTextShape(columns, copy.delimiter.encode(), copy.null.encode(), copy.header)
 
 

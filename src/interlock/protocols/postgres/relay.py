@@ -307,7 +307,9 @@ class Relay:
                 0x45, message, Want.EXECUTE, self._reader.operation(asked, message), never=f'portal "{name}" is not known to the gateway'
             )
         operation = self._reader.operation(portal.asked, message, values=portal.values)
-        return Step(0x45, message, Want.EXECUTE, operation, portal.asked, portal, fence=self._fences(portal.asked), never=portal.asked.refuse)
+        return Step(
+            0x45, message, Want.EXECUTE, operation, portal.asked, portal, fence=self._fences(portal.asked), never=portal.asked.refuse
+        )
 
     def _fences(self, asked: Asked) -> bool:
         """Whether names may mean something else after it: then nothing is translated until it is answered.

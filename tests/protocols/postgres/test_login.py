@@ -417,3 +417,26 @@ def test_the_answer_to_ssl_request_is_one_byte() -> None:
     for odd in (b"", b"SS", b"E", b"S" + WELCOME):
         with pytest.raises(ProtocolError):
             read_ssl_answer(odd)
+
+
+# Both, talking to each other
+
+
+@given(st.integers(1, 80))
+def test_our_client_logs_in_to_our_server_in_any_chunking(chunk: int) -> None:
+    server, ours = login(), upstream(version=wire.PROTOCOL_3_2)
+    to_server, asked = ours.start(), []
+    while ours.ready is None:
+        events = [event for at in range(0, len(to_server), chunk) for event in server.receive(to_server[at : at + chunk])]
+        asked += [event for event in events if isinstance(event, LoginRequest)]
+        to_client = b"".join(event.data for event in events if isinstance(event, Say))
+        if asked:
+            to_client += server.accept({"server_version": "18.4"}, 7, b"k" * asked[0].cancel_key_bytes)
+        to_server = b"".join(ours.receive(to_client[at : at + chunk]) for at in range(0, len(to_client), chunk)) if to_client else b""
+    assert [(request.user, request.database, request.secret) for request in asked] == [("svc", "shop", CREDENTIAL.password)]
+    assert (ours.ready.pid, ours.ready.key, ours.ready.version, ours.ready.rest) == (7, b"k" * 32, wire.PROTOCOL_3_2, b"")
+
+
+def test_our_client_is_told_why_it_is_not_let_in() -> None:
+    with pytest.raises(UpstreamError, match="28P01"):
+        upstream().receive(login().deny("the token is not good", hint="Make one with `interlock token`."))

@@ -168,7 +168,7 @@ class UpstreamLogin:
                 raise UpstreamError(f"upstream asks for more than {ITERATIONS_MAX} SCRAM iterations")
             return wire.sasl_response(scram.get_client_final().encode())
         except (ScramException, UnicodeDecodeError):
-            raise UpstreamError("SCRAM with upstream failed: it could not prove that it knows the password") from None
+            raise UpstreamError("SCRAM with upstream failed: it broke off, or could not prove that it knows the password") from None
 
 
 def _md5(credential: Credential, salt: bytes) -> str:

@@ -15,7 +15,7 @@ or the cookie of a page, then with `X-CSRF-Token` for everything but GET. Times 
 |------------------------------------------------------------|----------------|-----------------------------------------------------|
 | `GET /api/health` (nobody asked who)                       | –              | `{ok}`; 503 when not                                |
 | `GET /api/whoami`                                          | connect        | `{principal, kind, groups, owner, session}`         |
-| `GET /api/resources`                                       | connect        | `{resources: [{name, kind, labels}]}`: where the caller may connect |
+| `GET /api/resources`                                       | connect        | `{resources: [{name, kind, labels, verdict}]}`       |
 | `GET /api/sessions?limit=100&live=1`                       | console.view   | `{sessions: [Session]}`, newest first               |
 | `GET /api/sessions/ID`                                     | console.view   | `Session`                                           |
 | `GET /api/sessions/ID/timeline?after=-1&limit=2000`        | console.replay | `{session, moments: [Moment], next}`                |
@@ -31,14 +31,15 @@ or the cookie of a page, then with `X-CSRF-Token` for everything but GET. Times 
 | `DELETE /api/tokens/ID`                                    | console.revoke | `{revoked}`, with its sessions                      |
 | `POST /api/principals/ID/revoke`                           | console.revoke | `{revoked}`, with its and its agents' sessions      |
 
-`Session` {id, principal, owner, resource, protocol, opened_at, closed_at, reason, state, operations, refused,
-held, masked}; `state` is live, sealed, recovered or damaged. `Moment` {seq, at, kind, exchange, facts,
-direction, lines}: a journal entry (`open`, `intent`, `held`, `approval`, `outcome`, `close`) or, of kind
-`recorded`, what passed, as the client saw it and masked once more for who looks. `next` is what to give as
-`after` for the rest, null at the end. `Approval` {id, state, principal, kind, owner, resource, title, text,
-facts, effects, rules, reasons, groups, missing, votes, session, policy, asked_at, expires_at, decided_at,
-used_at, note, may_answer}; `text` is null for whoever is neither concerned nor able to answer. `Rule` {id,
-effect, reason, hold, place, text}. `Token` {id, principal, audiences, issued_at, expires_at, revoked_at}.
+`resources` are those where the caller may connect (`verdict` is allow or hold). `Session` {id, principal, owner,
+resource, protocol, opened_at, closed_at, reason, state, operations, refused, held, masked}; `state` is live,
+sealed, recovered or damaged. `Moment` {seq, at, kind, exchange, facts, direction, lines}: a journal entry
+(`open`, `intent`, `held`, `approval`, `outcome`, `close`) or, of kind `recorded`, what passed, as the client saw
+it and masked once more for who looks. `next` is what to give as `after` for the rest, null at the end.
+`Approval` {id, state, principal, kind, owner, resource, title, text, facts, effects, rules, reasons, groups,
+missing, votes, session, policy, asked_at, expires_at, decided_at, used_at, note, may_answer}; `text` is null for
+whoever is neither concerned nor able to answer. `Rule` {id, effect, reason, hold, place, text}. `Token` {id,
+principal, audiences, issued_at, expires_at, parent, revoked_at}.
 All strings come as they are: strip control characters before a terminal sees them.
 
 Refusals and errors are `{error, code, rule, ask}`: 400 bad request, 401 no good proof, 403 refused (`denied`,
@@ -47,3 +48,29 @@ not possible now.
 
 Who may issue tokens for others can act as them, approvals included: give `console.issue` to as few as may do that.
 """
+
+from __future__ import annotations
+
+from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import BaseRoute, Mount
+
+from interlock.console.actions import Actions
+from interlock.console.api import Api
+from interlock.console.guard import Guard
+from interlock.console.render import render
+from interlock.console.visits import Console, Explainer, Visits
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+def create(context: Console) -> list[BaseRoute]:
+    """The console's routes. They answer every path (what is unknown with 404): put them after all others."""
+    visits = Visits(context)
+    actions = Actions(context, visits)
+    routes = [*Api(context, visits, actions).routes()]
+    guards = [Middleware(Guard, public_url=context.public_url), Middleware(RequestBodyLimitMiddleware, max_body_size=BODY_BYTES_MAX)]
+    return [Mount("", routes=routes, middleware=guards)]
+
+
+__all__ = ["Console", "Explainer", "create", "render"]

@@ -101,10 +101,8 @@ class Index:
 
     def one(self, session_id: str, live: Callable[[str], SessionSummary | None]) -> SessionSummary | None:
         """None when nothing is known of such a session."""
-        if live(session_id) is None and session_id not in self._leaving and session_id not in self._roster.newest:
-            if not (self._folder / session_id).is_dir():
-                return None
-        return self._line(session_id, live)
+        known = live(session_id) is not None or session_id in self._leaving or session_id in self._roster.newest
+        return self._line(session_id, live) if known or (self._folder / session_id).is_dir() else None
 
     def _line(self, session_id: str, live: Callable[[str], SessionSummary | None]) -> SessionSummary:
         return live(session_id) or self._leaving.get(session_id) or self._sealed(session_id)

@@ -7,11 +7,15 @@ the place where a journal was changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
+
+from interlock.errors import VerificationError
+
+T = TypeVar("T")
 
 SCHEMA = 1
 FIRST_PREVIOUS = bytes(32)
@@ -43,11 +47,22 @@ class Event(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     data: bytes
 
 
+def reader(decode: Callable[[bytes], T], what: str) -> Callable[[bytes], T]:
+    """A decoder that raises `VerificationError` for whatever it cannot read."""
+
+    def read(data: bytes) -> T:
+        try:
+            return decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # msgspec raises the latter for bytes that are no text
+            raise VerificationError(f"{what} cannot be read: {error}") from None
+
+    return read
+
+
 encode = msgspec.msgpack.Encoder().encode
-decode_entry = msgspec.msgpack.Decoder(Entry).decode
-decode_event = msgspec.msgpack.Decoder(Event).decode
-encode_pieces = encode
-decode_pieces = msgspec.msgpack.Decoder(list[bytes]).decode
+decode_entry = reader(msgspec.msgpack.Decoder(Entry).decode, "a journal entry")
+decode_event = reader(msgspec.msgpack.Decoder(Event).decode, "a recorded event")
+decode_pieces = reader(msgspec.msgpack.Decoder(list[bytes]).decode, "a batch")
 
 
 def entry_hash(entry: bytes) -> bytes:

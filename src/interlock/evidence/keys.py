@@ -34,6 +34,7 @@ from .note import Signer
 SECRET_BYTES = 32
 _NONCE_BYTES = 12
 _WRAP_VERSION = b"\x01"
+_LOST_KEY = "restore the file, or remove it to give up that recording: the journal stays readable"
 _SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -105,7 +106,7 @@ class Keys:
                 raise InvalidTag
             return self._wrap.decrypt(blob[1 : 1 + _NONCE_BYTES], blob[1 + _NONCE_BYTES :], session_id.encode())
         except (InvalidTag, ValueError):
-            raise EvidenceError(f"the wrapped key of session {session_id} is damaged, or wrapped by another key") from None
+            raise EvidenceError(f"the wrapped key of session {session_id} is damaged, or wrapped by another key", hint=_LOST_KEY) from None
 
     def shred(self, session_id: str) -> bool:
         """Destroy a session's secret, durably. False when there was none. Raises `OSError`."""

@@ -21,6 +21,7 @@ import msgspec
 from interlock.errors import EvidenceError, VerificationError
 
 from .disk import replace, write_all
+from .event import reader
 from .keys import Keys
 from .note import Checkpoint
 from .tree import Tree, leaf_hash
@@ -30,7 +31,7 @@ MAX_LEAF = 65_535
 ENDINGS = ("close", "recovered")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-decode_leaf = msgspec.json.Decoder(dict[str, object]).decode
+decode_leaf = reader(msgspec.json.Decoder(dict[str, object]).decode, "a leaf")
 
 
 class Log:
@@ -81,7 +82,10 @@ class Log:
                 self._tree.append(leaf_hash(line[:-1]))
                 if self._tree.size == signed.size:
                     root = self._tree.root()
-                on_leaf(decode_leaf(line))
+                try:
+                    on_leaf(decode_leaf(line))
+                except VerificationError as error:
+                    raise EvidenceError(f"the log was changed: {error.message}") from error
         if root is None:
             raise EvidenceError(f"the log was rolled back: its checkpoint covers {signed.size} leaves, it has {self._tree.size}")
         if root != signed.root:

@@ -229,13 +229,14 @@ class Evidence:
         live = self._live.get(session_id)
         return _summary(live) if live else None
 
-    def timeline(self, session_id: str, renderers: Mapping[str, Renderer]) -> Iterator[Moment]:
+    def timeline(self, session_id: str, renderers: Mapping[str, Renderer], *, after: int = -1) -> Iterator[Moment]:
         """What happened and what passed, in order, live sessions too; `renderers` turn recorded bytes into lines, by protocol.
+        With `after`, only what is numbered higher (`Moment.seq`): for pages, and for following a live session.
         Publish a `viewed` leaf before you show it. Raises `EvidenceError` (no such session) or `VerificationError`."""
         if session_id in self._live:
             self.flush()
         folder = self.folder / "sessions" / check_id(session_id)
-        return replay(folder, session_id, self._keys.secret(session_id), self._writer.spools, renderers)
+        return replay(folder, session_id, self._keys.secret(session_id), self._writer.spools, renderers, after)
 
     # -- the global log --------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ from .log import Log, Roster
 from .seal import SEAL, read_seal
 from .spool import Spool
 
+_CHANGED = "restore the file; or move it aside to start without it: the verifier will then tell what is missing"
+
 
 def recover(folder: Path, keys: Keys, log: Log, roster: Roster, now: float) -> list[Path]:
     """Close what a crash left open in `folder`; the spool files that are done with. The caller writes and signs the log
@@ -38,7 +40,7 @@ def recover(folder: Path, keys: Keys, log: Log, roster: Roster, now: float) -> l
                 _recover(place, session, spools, torn, keys, log, now)
             _log_ending(log, roster, place, session, now)
     except VerificationError as error:
-        raise EvidenceError(f"what a crash left behind cannot be read: {error.message}") from error
+        raise EvidenceError(f"what a crash left behind cannot be read: {error.message}", hint=_CHANGED) from error
     finally:
         for spool in spools:
             spool.close()

@@ -40,19 +40,19 @@ class Moment:
 
 
 def replay(
-    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer]
+    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer], after: int
 ) -> Iterator[Moment]:
-    """All moments of a session in order. The recording is left out when its key was shredded.
+    """The moments of a session in order, those numbered higher than `after`. The recording is left out when its key was shredded.
 
     Raises `EvidenceError` when there is nothing of the session, `VerificationError` where it cannot be read on.
     """
     if not folder.exists() and not any(session in spool.index for spool in spools):
         raise EvidenceError(f"there is no session {session}")
-    return _merged(folder, session, secret, spools, renderers)
+    return _merged(folder, session, secret, spools, renderers, after)
 
 
 def _merged(
-    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer]
+    folder: Path, session: str, secret: bytes | None, spools: Sequence[Spool], renderers: Mapping[str, Renderer], after: int
 ) -> Iterator[Moment]:
     renderer: Renderer | None = None
     views: list[Spool] = []
@@ -63,14 +63,16 @@ def _merged(
                     views.append(spool.reopen())
         streams: list[Iterator[Entry | Event]] = [_once(_entries(folder, session, views))]
         if secret is not None:
-            streams.append(_once(_events(folder, session, secret, views)))
+            streams.append(_once(_events(folder, session, secret, views, after)))
         for item in merge(*streams, key=lambda item: item.seq):
             if isinstance(item, Entry):
                 if item.kind == "open":
                     renderer = renderers.get(str(item.facts.get("protocol", "")))
+                if item.seq <= after:
+                    continue
                 exchange = item.facts.get("exchange", 0)
                 yield Moment(item.seq, item.at / 1e9, item.kind, exchange if isinstance(exchange, int) else 0, item.facts)
-            else:
+            elif item.seq > after:
                 lines = tuple(renderer(item.direction, item.data)) if renderer else ()
                 yield Moment(item.seq, item.at / 1e9, "recorded", item.exchange, {}, item.direction, lines, item.data)
     finally:
@@ -107,8 +109,10 @@ def _entries(folder: Path, session: str, views: list[Spool]) -> Iterator[Entry |
                 yield decode_entry(entry)
 
 
-def _events(folder: Path, session: str, secret: bytes, views: list[Spool]) -> Iterator[Entry | Event]:
-    for path, _, _ in follow(folder):
+def _events(folder: Path, session: str, secret: bytes, views: list[Spool], after: int) -> Iterator[Entry | Event]:
+    for path, head, _ in follow(folder):
+        if head.last <= after:
+            continue
         fd = os.open(path, os.O_RDONLY)
         try:
             for event in read_events(fd, secret):

@@ -13,7 +13,7 @@ import msgspec
 from interlock.errors import VerificationError
 
 from .disk import replace
-from .event import Tally
+from .event import Tally, reader
 from .note import Signer, Verifier
 
 SEAL = "seal.json"
@@ -79,7 +79,8 @@ class Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSeal
 
 
-_decode = msgspec.json.Decoder(Seal).decode
+parse_seal = reader(msgspec.json.Decoder(Seal).decode, "the seal")
+"""Read the bytes of `seal.json`, unchecked. Raises `VerificationError`."""
 
 
 def tallied(tally: Tally) -> dict[str, Any]:
@@ -113,13 +114,6 @@ def read_seal(folder: Path) -> Seal | None:
         return parse_seal((folder / SEAL).read_bytes())
     except FileNotFoundError:
         return None
-
-
-def parse_seal(data: bytes) -> Seal:
-    try:
-        return _decode(data)
-    except msgspec.DecodeError as error:
-        raise VerificationError(f"the seal cannot be read: {error}") from None
 
 
 def check_signature(folder: Path, data: bytes, verifier: Verifier) -> None:

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from interlock.errors import VerificationError
 
 from .disk import MAX_BODY, Torn, frame, frames, replace
-from .event import FIRST_PREVIOUS, decode_pieces, encode, encode_pieces
+from .event import FIRST_PREVIOUS, decode_pieces, encode, reader
 from .keys import subkey
 
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -44,7 +44,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     attempt: bytes
 
 
-_decode_head = msgspec.msgpack.Decoder(Head).decode
+_decode_head = reader(msgspec.msgpack.Decoder(Head).decode, "the head of a segment")
 
 
 def segment_path(folder: Path, number: int) -> Path:
@@ -83,7 +83,7 @@ class SegmentWriter:
 
     def _squeeze(self) -> None:
         if self._gathered:
-            self._pieces.append(self._compressor.compress(encode_pieces(self._gathered)))
+            self._pieces.append(self._compressor.compress(encode(self._gathered)))
             self._gathered, self._gathered_bytes = [], 0
 
     def write(self, folder: Path, number: int, previous: bytes, secret: bytes) -> bytes:
@@ -102,13 +102,10 @@ class SegmentWriter:
 def read_head(fd: int) -> tuple[Head, bytes]:
     """A segment's head, and its exact bytes. Raises `VerificationError`."""
     for _, body in frames(fd):
-        try:
-            head = _decode_head(body)
-        except msgspec.DecodeError:
-            break
-        if head.magic != _MAGIC:
-            break
-        return head, body
+        head = _decode_head(body)
+        if head.magic == _MAGIC:
+            return head, body
+        break
     raise VerificationError("this is not a segment of this version")
 
 
@@ -118,14 +115,18 @@ def read_events(fd: int, secret: bytes) -> Iterator[bytes]:
     try:
         head, associated = read_head(fd)
         key = subkey(secret, "segment", head.attempt)
-        size = os.fstat(fd).st_size
+        size, found = os.fstat(fd).st_size, 0
         for piece, (offset, body) in enumerate(frames(fd, len(frame(associated)))):
             ends = offset + len(frame(body)) == size
             try:
                 packed = key.decrypt(_nonce(piece, ends), body, associated)
-                yield from decode_pieces(decompressor.decompress(packed, max_output_size=MAX_BODY))
-            except (InvalidTag, zstandard.ZstdError, msgspec.DecodeError):
+                events = decode_pieces(decompressor.decompress(packed, max_output_size=MAX_BODY))
+            except (InvalidTag, zstandard.ZstdError, VerificationError):
                 raise VerificationError(f"a sealed piece does not open at byte {offset}") from None
+            found += len(events)
+            yield from events
+        if found != head.events:
+            raise VerificationError(f"it should hold {head.events} events, it holds {found}")
     except Torn as damage:
         raise VerificationError(str(damage)) from damage
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from interlock.errors import EvidenceError, VerificationError
 
 from .disk import Torn, frame, frames, read_frame, sync_folder, write_all
-from .event import decode_pieces, encode, encode_pieces
+from .event import decode_pieces, encode, reader
 from .keys import subkey
 
 _MAGIC = "interlock spool 1"
@@ -39,8 +39,8 @@ class _Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     box: bytes
 
 
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
-_decode_batch = msgspec.msgpack.Decoder(_Batch).decode
+_decode_head = reader(msgspec.msgpack.Decoder(_Head).decode, "the head of a spool file")
+_decode_batch = reader(msgspec.msgpack.Decoder(_Batch).decode, "a batch of a spool file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Spool:
         self.damaged = False
         self._unwritten: list[bytes] = []
         self._closing = Lock()  # one thread syncs while another may remove the file
-        self._named = False
+        self._written = self._synced = 0
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class Spool:
 
     def add(self, session: str, entries: list[bytes], events: list[bytes], key: AESGCM) -> None:
         """Seal one batch; `write` hands it to the operating system."""
-        box = key.encrypt(_nonce(self.size), encode_pieces(events), session.encode()) if events else b""
+        box = key.encrypt(_nonce(self.size), encode(events), session.encode()) if events else b""
         record = frame(encode(_Batch(session, entries, box)))
         self.index.setdefault(session, array("Q")).append(self.size)
         self._unwritten.append(record)
@@ -103,16 +103,18 @@ class Spool:
         data = b"".join(self._unwritten)
         self._unwritten.clear()
         write_all(self.fd, data)
+        self._written = self.size
         return True
 
     def sync(self) -> None:
         """Make what was written durable; nothing to do once the file was archived and removed. Raises `OSError`."""
         with self._closing:
-            if self.fd >= 0:
+            written = self._written
+            if self.fd >= 0 and written > self._synced:
                 os.fdatasync(self.fd)
-                if not self._named:
+                if not self._synced:
                     sync_folder(self.path.parent)
-                    self._named = True
+                self._synced = written
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -127,7 +129,7 @@ class Spool:
                     spool.id = _read_head(path, body)
                 else:
                     spool.index.setdefault(_decode_batch(body).session, array("Q")).append(offset)
-        except (Torn, msgspec.DecodeError) as damage:
+        except (Torn, VerificationError) as damage:
             spool.torn = f"{path.name}: {damage}"
             spool.damaged = not (isinstance(damage, Torn) and damage.tail)
         return spool
@@ -166,7 +168,7 @@ class Spool:
 def _read_head(path: Path, body: bytes) -> bytes:
     try:
         head = _decode_head(body)
-    except msgspec.DecodeError:
+    except VerificationError:
         head = _Head("", b"")
     if head.magic != _MAGIC or len(head.id) != 16:
         raise EvidenceError(f"{path} is not a spool file of this version")

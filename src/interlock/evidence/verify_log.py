@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from interlock.errors import EvidenceError, VerificationError
 
 from .keys import check_id
@@ -81,7 +79,7 @@ def _check_leaves(folder: Path, signed: Checkpoint | None, view: LogView, sizes:
             view.roots[tree.size] = tree.root().hex()
         try:
             _take(view.sessions, decode_leaf(line))
-        except (msgspec.DecodeError, EvidenceError):
+        except (VerificationError, EvidenceError):
             problem = problem or f"leaf {number} cannot be read"
     if signed is None:
         raise VerificationError("there is no checkpoint to hold them against")

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from interlock.errors import EvidenceError, VerificationError
 
 from .disk import Torn, frames
@@ -67,7 +65,7 @@ class SessionCheck:
             self._report.add(name, "verified", check(), self._session)
         except _NotVerifiable as why:
             self._report.add(name, "not verifiable", str(why), self._session)
-        except (VerificationError, EvidenceError, Torn, OSError, msgspec.DecodeError) as error:
+        except (VerificationError, EvidenceError, Torn, OSError) as error:
             self._report.add(name, "failed", str(error), self._session)
 
     def _check_seal(self, seals: list[Seal]) -> str:
@@ -111,8 +109,8 @@ class SessionCheck:
             where = f"entry {count} at byte {offset} of {JOURNAL}"
             try:
                 entry = decode_entry(data)
-            except msgspec.DecodeError:
-                raise VerificationError(f"{where} cannot be read") from None
+            except VerificationError as error:
+                raise VerificationError(f"{where}: {error.message}") from None
             self._check_entry(entry, head, where)
             self._last_seq, last_kind = entry.seq, entry.kind
             head = entry_hash(data)

@@ -14,6 +14,7 @@ parsed raises `Unparsable`, functions that are not known to be harmless are `sql
 from interlock.facts.sql.catalog import Catalog, CatalogColumn, Function, Relation
 from interlock.facts.sql.copying import Copy
 from interlock.facts.sql.grammar import Unparsable
+from interlock.facts.sql.lineage import filters, trace
 from interlock.facts.sql.postgres import Script, Statement, effects, read
 from interlock.facts.sql.vocabulary import ACTIONS, Asked, Call
 
@@ -30,5 +31,7 @@ __all__ = [
     "Statement",
     "Unparsable",
     "effects",
+    "filters",
     "read",
+    "trace",
 ]

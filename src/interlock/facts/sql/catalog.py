@@ -6,7 +6,9 @@ fetching them is the protocol's work. Names are exact (already case-folded as th
 Row shapes of `Catalog.build`:
 
 - relations: `(oid, schema, name, relkind, definition)`; definition is `pg_get_viewdef(oid)` for kinds v and m, else None
-- columns: `(relation oid, attnum, name, type oid)`; user columns only (`attnum > 0`, not dropped)
+- columns: `(relation oid, attnum, name, type oid)` or with a fifth, `generated` (`attgenerated <> ''`); user columns only
+  (`attnum > 0`, not dropped)
+- inherits (optional): `(child oid, parent oid)` from pg_inherits, tables only
 - functions: `(schema, name, provolatile, language name, builtin)`; builtin means `pg_proc.oid < 16384`, that is, made by
   initdb and not by a user or an extension. Operators outside pg_catalog may be added as rows with the operator's
   name (`~~~`) and the facts of its `oprcode`: they are then held to the same rule as functions.
@@ -17,6 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interlock.facts.sql.scope import Rows
 
 SearchPath = tuple[str, ...]
 """The schemas that are searched for unqualified names, in order, without the implicit ones, `$user` resolved."""
@@ -24,14 +30,18 @@ SearchPath = tuple[str, ...]
 SYSTEM_COLUMNS: Mapping[int, str] = MappingProxyType({-1: "ctid", -2: "xmin", -3: "cmin", -4: "xmax", -5: "cmax", -6: "tableoid"})
 """PostgreSQL docs 5.6 "System Columns": attribute numbers below zero, the same for every table."""
 
+CHILDREN_LIMIT = 64
+"""Most inheritance children whose columns count as their parent's; a partitioned table is classified by its own name."""
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """One column. `type` is the type's OID."""
+    """One column. `type` is the type's OID; `generated` columns are left out by COPY without a column list."""
 
     name: str
     attnum: int
     type: int
+    generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +81,24 @@ class Catalog:
     _by_name: Mapping[tuple[str, str], Relation] = field(default_factory=dict, repr=False)
     _temporary: Mapping[str, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
     _functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict, repr=False)
+    _family: Mapping[int, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
+    views: dict[int, Rows] = field(default_factory=dict, repr=False)
+    """What lineage found out about each view of this catalog, by OID: a memo, at most one entry per view."""
 
     @classmethod
     def build(
         cls,
         relations: Iterable[tuple[int, str, str, str, str | None]],
-        columns: Iterable[tuple[int, int, str, int]],
+        columns: Iterable[tuple[int, int, str, int] | tuple[int, int, str, int, bool]],
         functions: Iterable[tuple[str, str, str, str, bool]] = (),
+        inherits: Iterable[tuple[int, int]] = (),
         *,
         version: int = 0,
     ) -> Catalog:
         """A catalog from plain rows (shapes: see the module). Columns of unknown relations are ignored."""
         attributes: dict[int, list[CatalogColumn]] = {}
-        for relation_oid, attnum, column, type_oid in columns:
-            attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid))
+        for relation_oid, attnum, column, type_oid, *generated in columns:
+            attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid, bool(generated and generated[0])))
         by_oid: dict[int, Relation] = {}
         by_name: dict[tuple[str, str], Relation] = {}
         temporary: dict[str, list[Relation]] = {}
@@ -103,6 +117,7 @@ class Catalog:
             by_name,
             {name: tuple(found) for name, found in temporary.items()},
             {name: tuple(found) for name, found in by_function.items()},
+            _families(by_oid, inherits),
         )
 
     def find(self, schema: str | None, name: str, search_path: SearchPath) -> Relation | None:
@@ -138,6 +153,10 @@ class Catalog:
             return self._by_name.get((own[0], name))
         return candidates[0]
 
+    def family(self, oid: int) -> tuple[Relation, ...]:
+        """The parents of a table (partitioned or inherited from), theirs, and its own children, at most 64 of these."""
+        return self._family.get(oid, ())
+
     def by_oid(self, oid: int) -> Relation | None:
         """The relation with this OID, or None."""
         return self._by_oid.get(oid)
@@ -161,3 +180,28 @@ class Catalog:
         if schema is not None:
             return tuple(function for function in candidates if function.schema == schema)
         return tuple(function for function in candidates if function.schema == "pg_catalog" or function.schema in search_path)
+
+
+def _families(relations: Mapping[int, Relation], inherits: Iterable[tuple[int, int]]) -> dict[int, tuple[Relation, ...]]:
+    """For each table its ancestors, and its descendants as far as there are not too many (partitions)."""
+    parents: dict[int, set[int]] = {}
+    children: dict[int, set[int]] = {}
+    for child, parent in inherits:
+        parents.setdefault(child, set()).add(parent)
+        children.setdefault(parent, set()).add(child)
+    families: dict[int, tuple[Relation, ...]] = {}
+    for oid in parents.keys() | children.keys():
+        kin = _reach(oid, parents, 1_000) | _reach(oid, children, CHILDREN_LIMIT)
+        families[oid] = tuple(relations[other] for other in sorted(kin) if other in relations)
+    return families
+
+
+def _reach(start: int, edges: Mapping[int, set[int]], limit: int) -> set[int]:
+    found: set[int] = set()
+    waiting = list(edges.get(start, ()))
+    while waiting and len(found) < limit:
+        oid = waiting.pop()
+        if oid not in found and oid != start:
+            found.add(oid)
+            waiting += edges.get(oid, ())
+    return found

@@ -7,7 +7,7 @@ session: `effects` and `filters` take a catalog and a search path.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -16,6 +16,7 @@ from interlock.facts.sql import functions
 from interlock.facts.sql.catalog import Catalog, SearchPath
 from interlock.facts.sql.copying import Copy, copy_options
 from interlock.facts.sql.grammar import Node, Raw, Unparsable, parse
+from interlock.facts.sql.lineage import filters, hidden_calls, trace
 from interlock.facts.sql.names import Name, constant
 from interlock.facts.sql.statements import Collector
 from interlock.facts.sql.vocabulary import (
@@ -30,7 +31,7 @@ from interlock.facts.sql.vocabulary import (
     Call,
 )
 
-__all__ = ["Asked", "Call", "Copy", "Name", "Script", "Statement", "Unparsable", "effects", "read"]
+__all__ = ["Asked", "Call", "Copy", "Name", "Script", "Statement", "Unparsable", "effects", "filters", "read", "trace"]
 
 CACHE_ENTRIES = 2_000
 """Most texts whose reading is kept."""
@@ -54,7 +55,8 @@ class Statement:
       maintenance discard other
     - `text` is `source[start:end]`; `normalized` has `?` for each constant, no comments, at most 4,000 characters
     - `asked`: the effects as written, of the whole tree: CTEs, subqueries, EXPLAIN ANALYZE, PREPARE, DECLARE, COPY
-    - `reads`, `writes`: tables, CTE names excluded; `calls`: functions; `operators`: also those of pg_catalog
+    - `reads`, `writes`: tables, CTE names excluded; `calls`: functions; `operators`: also those of pg_catalog;
+      `attributes`: names after a dot in expressions (`t.f` may be the call `f(t)`)
     - `has_where`: False if any UPDATE, DELETE or MERGE in it lacks a condition that narrows (see `predicate.py`)
     - `changes_meaning`: afterwards the same text may mean something else (search_path, role, DDL, DO, CALL…). An
       effect `sql.opaque` found by `effects`, a ROLLBACK and the end of SET LOCAL may change it as well.
@@ -73,6 +75,7 @@ class Statement:
     asked: tuple[Asked, ...]
     calls: tuple[Call, ...] = field(default=(), repr=False)
     operators: frozenset[Name] = frozenset()
+    attributes: frozenset[str] = frozenset()
     has_where: bool = True
     returns_rows: bool = False
     changes_meaning: bool = False
@@ -174,6 +177,7 @@ def _statement(tree: Node, text: str, raw: Raw) -> Statement:
         asked=asked,
         calls=calls,
         operators=frozenset(collector.operators),
+        attributes=frozenset(collector.attributes),
         has_where=collector.has_where,
         returns_rows=kind in _ROWS or "returningClause" in fields,
         changes_meaning=_changes_meaning(node, asked, calls),
@@ -257,7 +261,10 @@ def effects(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
     found: dict[Effect, None] = {}
     for asked in statement.asked:
         found[_resolve(asked, catalog, search_path)] = None
-    for call in statement.calls:
+    calls: Iterable[Call] = statement.calls
+    if any(_is_suspect(name, catalog, search_path) for name in statement.attributes):
+        calls = (*calls, *hidden_calls(statement, catalog, search_path))
+    for call in calls:
         beyond = functions.asks(call, catalog, search_path)
         if beyond is not None:
             found[_resolve(beyond, catalog, search_path)] = None
@@ -266,6 +273,11 @@ def effects(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
         if reached and not functions.harmless(reached):
             found[Effect("sql.opaque", "Function", ".".join(operator))] = None
     return tuple(found)
+
+
+def _is_suspect(name: str, catalog: Catalog, search_path: SearchPath) -> bool:
+    reached = catalog.function(None, name, search_path)
+    return bool(reached) and not functions.harmless(reached)
 
 
 def _resolve(asked: Asked, catalog: Catalog, search_path: SearchPath) -> Effect:

@@ -36,6 +36,7 @@ class Collector:
         self.asked: dict[Asked, None] = {}
         self.calls: dict[Call, None] = {}
         self.operators: set[Name] = set()
+        self.attributes: set[str] = set()
         self.has_where = True
 
     def walk(self, node: Any, ctes: frozenset[str] = frozenset()) -> None:
@@ -160,6 +161,14 @@ class Collector:
         self.calls[Call(name[-2:], tuple(constant(argument) for argument in fields.get("args", [])))] = None
         self.walk(fields, ctes)
 
+    def _column(self, fields: Node, ctes: frozenset[str]) -> None:
+        if len(fields["fields"]) > 1:
+            self.attributes.update(strings(fields["fields"])[1:])
+
+    def _indirection(self, fields: Node, ctes: frozenset[str]) -> None:
+        self.attributes.update(strings(fields["indirection"]))
+        self.walk(fields, ctes)
+
     def _operator(self, fields: Node, ctes: frozenset[str]) -> None:
         if fields["kind"] not in ("AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"):
             self.operators.add(strings(fields["name"]))
@@ -197,6 +206,7 @@ class Collector:
         self.asked |= inner.asked
         self.calls |= inner.calls
         self.operators |= inner.operators
+        self.attributes |= inner.attributes
         self.has_where &= inner.has_where
 
     def _set(self, fields: Node, _: frozenset[str]) -> None:
@@ -296,7 +306,8 @@ _VISITORS: Mapping[str, Callable[[Collector, Any, frozenset[str]], None]] = Mapp
     {
         "SelectStmt": Collector._select, "InsertStmt": Collector._insert, "UpdateStmt": Collector._update,
         "DeleteStmt": Collector._delete, "MergeStmt": Collector._merge, "RangeVar": Collector._range, "FuncCall": Collector._call,
-        "A_Expr": Collector._operator, "CreateTableAsStmt": Collector._table_as, "CopyStmt": Collector._copy,
+        "A_Expr": Collector._operator, "ColumnRef": Collector._column, "A_Indirection": Collector._indirection,
+        "CreateTableAsStmt": Collector._table_as, "CopyStmt": Collector._copy,
         "ExplainStmt": Collector._explain, "PrepareStmt": Collector._inner, "DeclareCursorStmt": Collector._inner,
         "VariableSetStmt": Collector._set,
     }

@@ -501,5 +501,8 @@ def _unapproved(exchange: Exchange, held: Held, answer: Answer, contact: str) ->
             return Refusal("approval-refused", f"request {held.id} was refused by {', '.join(answer.refused_by)}{said}", rules, contact)
         case "expired":
             return Refusal("approval-expired", f"nobody of {groups} answered request {held.id} in time", rules, contact)
+        case "used":
+            reason = f"request {held.id} was approved once and has been used by an equal operation; ask again"
+            return Refusal("approval-refused", reason, rules, contact)
         case _:
             return Refusal("approval-refused", f"request {held.id} was withdrawn", rules, contact)

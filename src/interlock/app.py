@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import structlog
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from interlock.approval import Approvals
 from interlock.config import Config
-from interlock.errors import ConfigError
 from interlock.evidence import Evidence, Keys
 from interlock.gate import Gate
 from interlock.identity import Directory, Identity
@@ -30,6 +24,7 @@ from interlock.policy import PolicyFile
 from interlock.protocols import PROTOCOLS
 from interlock.resources import Registry
 from interlock.store import Bus, Store
+from interlock.store.secret import GatewaySecret
 
 SWEEP_S = 0.25
 """How often every open session's trust is looked at, besides each push of a revocation."""
@@ -42,12 +37,12 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._secret = _gateway_secret(config.data / "keys" / "gateway.key")
+        self._secret = GatewaySecret.load_or_create(config.data)
         self._tasks: list[asyncio.Task[None]] = []
 
     def key(self, purpose: str) -> bytes:
-        """A 32-byte key of this gateway for one purpose (HKDF-SHA256, RFC 5869)."""
-        return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"interlock {purpose}".encode()).derive(self._secret)
+        """A 32-byte key of this gateway for one purpose."""
+        return self._secret.key(purpose)
 
     async def start(self) -> None:
         """Open the store, recover evidence, load policy, then open the doors: in this order, so that nothing is
@@ -124,20 +119,3 @@ async def running(config: Config) -> AsyncIterator[App]:
         yield app
     finally:
         await app.stop()
-
-
-def _gateway_secret(path: Path) -> bytes:
-    """The gateway's own secret: 32 random bytes, made at the first start, readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        secret = path.read_bytes()
-        if len(secret) != 32:
-            raise ConfigError("the gateway's key is damaged", place=str(path), hint="restore it from a backup") from None
-        return secret
-    with os.fdopen(fd, "wb") as file:
-        file.write(secret := secrets.token_bytes(32))
-        file.flush()
-        os.fsync(fd)
-    return secret

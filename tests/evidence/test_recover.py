@@ -159,7 +159,9 @@ def test_a_damaged_spool_is_kept_for_people(tmp_path: Path) -> None:
     [kept] = (tmp_path / "evidence" / "spool").iterdir()
     assert kept.suffix == ".damaged"
     assert kept.read_bytes() == data
-    assert check(tmp_path).ok
+    report = check(tmp_path)
+    assert report.ok
+    assert any("was kept for people" in claim.detail for claim in report.claims)
 
 
 def test_a_session_of_which_nothing_is_left_is_sealed_as_that(tmp_path: Path) -> None:

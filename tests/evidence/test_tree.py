@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.evidence.tree import EMPTY_ROOT, Tree, leaf_hash, node_hash
+from interlock.evidence.tree import EMPTY_ROOT, Tree, inclusion_proof, leaf_hash, node_hash, root_of_proof
 
 
 def by_the_book(leaves: list[bytes]) -> bytes:
@@ -43,3 +44,33 @@ def test_known_roots() -> None:
         tree.append(leaf_hash(bytes.fromhex(leaf)))
         if tree.size in roots:
             assert tree.root().hex() == roots[tree.size]
+
+
+def path_by_the_book(index: int, leaves: list[bytes]) -> list[bytes]:
+    """RFC 6962 section 2.1.1, word for word."""
+    if len(leaves) <= 1:
+        return []
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    if index < split:
+        return [*path_by_the_book(index, leaves[:split]), by_the_book(leaves[split:])]
+    return [*path_by_the_book(index - split, leaves[split:]), by_the_book(leaves[:split])]
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_every_proof_is_that_of_the_rfc_and_leads_to_the_root(size: int) -> None:
+    leaves = [bytes([number]) for number in range(size)]
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    root = by_the_book(leaves)
+    for index in range(size):
+        path = inclusion_proof(hashes, index)
+        assert path == path_by_the_book(index, leaves)
+        assert root_of_proof(hashes[index], index, size, path) == root
+        for wrong in range(size + 2):
+            if wrong != index:
+                assert root_of_proof(hashes[index], wrong, size, path) != root
+        assert root_of_proof(hashes[index], index, size, [*path, root]) is None
+        if path:
+            assert root_of_proof(hashes[index], index, size, path[:-1]) is None
+    assert root_of_proof(hashes[0], -1, size, []) is None

@@ -8,9 +8,11 @@
   log/leaves.jsonl           one leaf per line; log/checkpoint: its signed Merkle root
 ```
 
-`Evidence` records and replays, `Keys` holds the operator's keys, `verify` checks offline with the public key alone.
+`Evidence` records and replays, `Keys` holds the operator's keys, `verify` checks offline with the public key alone;
+`export` copies one session, with the proof that it is in the log, for somebody outside.
 """
 
+from .bundle import export
 from .event import Direction
 from .index import SessionSummary
 from .keys import Keys
@@ -21,4 +23,17 @@ from .report import Claim, Report
 from .seal import Seal
 from .verify import verify
 
-__all__ = ["Evidence", "Keys", "Direction", "Moment", "Renderer", "SessionSummary", "Seal", "verify", "Report", "Claim", "Verifier"]
+__all__ = [
+    "Evidence",
+    "Keys",
+    "Direction",
+    "Moment",
+    "Renderer",
+    "SessionSummary",
+    "Seal",
+    "verify",
+    "Report",
+    "Claim",
+    "Verifier",
+    "export",
+]

@@ -115,6 +115,11 @@ class Tally:
             self.unsettled[exchange] = kind
 
 
+def last_word(exchange: int, stage: str, why: str) -> dict[str, object]:
+    """The outcome of an exchange that nobody settled: one that waited for people never ran, the other may have."""
+    return {"exchange": exchange, "outcome": "cancelled" if stage == "held" else "unknown", "detail": why}
+
+
 def _total(masked: object) -> int:
     if isinstance(masked, Mapping):
         return sum(count for count in masked.values() if isinstance(count, int))

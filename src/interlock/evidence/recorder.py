@@ -22,7 +22,7 @@ from interlock.errors import EvidenceError
 from interlock.exchange import Session
 
 from .disk import replace
-from .event import SCHEMA, Direction, Entry, Event, encode, entry_hash
+from .event import SCHEMA, Direction, Entry, Event, encode, entry_hash, last_word
 from .index import ROSTER_LIMIT, Index, SessionSummary, summarize
 from .keys import Keys, check_id
 from .log import Log, Roster
@@ -181,8 +181,8 @@ class Evidence:
         if closing is None:
             self._writer.check()
             live = self._of(session_id)
-            for exchange in list(live.tally.unsettled):
-                self.note(session_id, "outcome", {"exchange": exchange, "outcome": "unknown", "detail": "the session ended first"})
+            for exchange, stage in list(live.tally.unsettled.items()):
+                self.note(session_id, "outcome", last_word(exchange, stage, "the session ended first"))
             self.note(session_id, "close", {"reason": reason})
             self.flush()
             del self._live[session_id]

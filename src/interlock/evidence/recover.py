@@ -13,7 +13,7 @@ from pathlib import Path
 from interlock.errors import EvidenceError, VerificationError
 
 from .archive import Archive
-from .event import SCHEMA, Entry, encode
+from .event import SCHEMA, Entry, encode, last_word
 from .keys import Keys, check_id
 from .log import Log, Roster
 from .seal import SEAL, read_seal
@@ -65,8 +65,7 @@ def _recover(place: Path, session: str, spools: list[Spool], torn: list[str], ke
         gaps.append("nothing of the session was found")
     else:
         for exchange, stage in list(archive.tally.unsettled.items()):
-            outcome = "cancelled" if stage == "held" else "unknown"
-            _append(archive, "outcome", {"exchange": exchange, "outcome": outcome, "detail": "the gateway stopped"}, now)
+            _append(archive, "outcome", last_word(exchange, stage, "the gateway died first"), now)
         _append(archive, "close", {"reason": "the gateway stopped without closing the session", "recovered": True}, now)
     archive.seal("recovered", gaps, log.signed, keys.signer)
 

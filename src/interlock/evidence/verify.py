@@ -29,6 +29,8 @@ def verify(path: Path, public_key: str, *, secrets: Secrets | None = None) -> Re
     if (path / "log").is_dir():
         view = verify_log(path / "log", verifier, report, _seen_sizes(path / "sessions"))
         _verify_presence(path / "sessions", view.sessions, report)
+        for spool in sorted((path / "spool").glob("*.damaged")):
+            report.add("nothing was damaged before it was archived", "not verifiable", f"{spool.name} was kept for people to look at")
         for session in sorted(view.sessions):
             if (path / "sessions" / session).is_dir():
                 SessionCheck(path / "sessions" / session, session, verifier, report, secrets).run(view)

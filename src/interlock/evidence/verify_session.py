@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
 from interlock.errors import EvidenceError, VerificationError
 
+from .bundle import PROOF, proven_leaf
 from .disk import Torn, frames
 from .event import FIRST_PREVIOUS, SCHEMA, Entry, Tally, decode_entry, decode_event, entry_hash
 from .keys import event_salt
@@ -49,12 +50,12 @@ class SessionCheck:
         if not seals:
             return
         seal = seals[0]
-        self._claim("the seal is the one in the log", lambda: self._check_logged(logged))
+        self._claim("the seal is the one in the log", lambda: self._check_logged(logged) if log else self._check_proof())
         self._claim("the log still holds what it held at sealing", lambda: self._check_history(seal, log))
         self._claim("the journal is whole and unchanged", lambda: self._check_journal(seal, logged))
         self._claim("the recording is whole and unchanged", lambda: self._check_recording(seal))
         self._claim("the recording says what was committed to", lambda: self._check_content(seal, logged))
-        self._claim("nothing else is in the folder", lambda: self._check_files(seal))
+        self._claim("nothing else is in the folder", lambda: self._check_files(seal, log))
         if seal.state == "recovered":
             self._claim("the session was closed in order", lambda: _gaps("recovered after the gateway died", seal))
         elif seal.gaps:
@@ -65,7 +66,7 @@ class SessionCheck:
             self._report.add(name, "verified", check(), self._session)
         except _NotVerifiable as why:
             self._report.add(name, "not verifiable", str(why), self._session)
-        except (VerificationError, EvidenceError, Torn, OSError) as error:
+        except (VerificationError, EvidenceError, Torn, OSError, UnicodeDecodeError) as error:
             self._report.add(name, "failed", str(error), self._session)
 
     def _check_seal(self, seals: list[Seal]) -> str:
@@ -80,12 +81,20 @@ class SessionCheck:
         return f"{seal.state}, {seal.durability or 'no'} durability, by {seal.gateway}"
 
     def _check_logged(self, logged: Logged | None) -> str:
-        if logged is None:
-            raise _NotVerifiable("the log is not at hand")
-        if logged.ending is None:
+        if logged is None or logged.ending is None:
             raise VerificationError("the log does not know that the session ended: it was rolled back, or the gateway died just then")
+        return self._check_ending(logged.ending)
+
+    def _check_proof(self) -> str:
+        """Without the log: the proof that came with the session."""
+        if not (self._folder / PROOF).exists():
+            raise _NotVerifiable("neither the log nor a proof is at hand")
+        ending, checkpoint = proven_leaf((self._folder / PROOF).read_bytes().decode(), self._verifier)
+        return self._check_ending(ending) or f"proven for the log of {checkpoint.size} leaves"
+
+    def _check_ending(self, ending: Mapping[str, object]) -> str:
         digest = sha256((self._folder / SEAL).read_bytes()).hexdigest()
-        if logged.ending.get("seal") != digest:
+        if ending.get("seal") != digest or ending.get("session") != self._session:
             raise VerificationError("the log names another seal")
         return ""
 
@@ -207,8 +216,10 @@ class SessionCheck:
             raise VerificationError("the events are not those that were sealed")
         return f"{content.size} events"
 
-    def _check_files(self, seal: Seal) -> str:
+    def _check_files(self, seal: Seal, log: LogView | None) -> str:
         expected = {SEAL, SIGNATURE, JOURNAL} | {segment_path(self._folder, n).name for n in range(seal.recording.segments)}
+        if log is None:
+            expected.add(PROOF)
         if extra := sorted({entry.name for entry in os.scandir(self._folder)} - expected):
             raise VerificationError(f"{extra[0]} does not belong here")
         return ""

@@ -8,8 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from interlock.exchange import Cleared, Credential, Held, Operation, Permit, Port, Refusal, Reply
+from interlock.exchange import Cleared, Credential, Held, Operation, Permit, Port, Refusal, Reply, Resource
 from interlock.facts.sql.catalog import Catalog
+
+# -- what a text would ask ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A text's operation outside of any session. `error` says why it cannot be read (`position` is its 1-based
+    character, 0 where unknown); `never` why it would not be forwarded whatever policy says."""
+
+    operation: Operation
+    error: str = ""
+    position: int = 0
+    never: str = ""
+
 
 # -- what a login says to its driver -----------------------------------------------------------------------------
 
@@ -166,6 +180,8 @@ class StreamProtocol:
     render: Callable[[str, bytes], list[str]]
     catalog_first: Sequence[str]
     catalog_second: Sequence[str]
+    foresee: Callable[[Resource, str, Catalog, tuple[str, ...] | None, int], Foreseen]
+    """What a text would ask, for explanations: (resource, text, catalog, search path if known, longest text in bytes)"""
     describe: str
     """The question whose answer describes the database's tables to an agent."""
     catalog_of: Callable[[Sequence[Reply], Sequence[Reply], int], Catalog]

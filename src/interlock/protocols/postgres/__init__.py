@@ -22,6 +22,7 @@ from interlock.protocols.postgres import catalog as catalogs
 from interlock.protocols.postgres import wire
 from interlock.protocols.postgres.ask import Asker
 from interlock.protocols.postgres.door import Door, Reach, refuse
+from interlock.protocols.postgres.operation import foresee
 from interlock.protocols.postgres.relay import Relay
 from interlock.protocols.postgres.reply import render
 from interlock.protocols.stream import Reached, StreamProtocol
@@ -54,6 +55,7 @@ PROTOCOL = StreamProtocol(
     catalog_first=catalogs.FIRST,
     catalog_second=catalogs.SECOND,
     catalog_of=catalogs.build,
+    foresee=foresee,
     describe=catalogs.DESCRIBE,
 )
 

@@ -15,6 +15,7 @@ from interlock.exchange import Effect, Fact, Operation, Resource
 from interlock.facts.sql import lineage, postgres
 from interlock.facts.sql.catalog import Catalog
 from interlock.facts.sql.postgres import Statement, Unparsable
+from interlock.protocols.stream import Foreseen
 
 Sources = tuple[frozenset[str] | None, ...] | None
 """Lineage per output column; see `facts.sql.lineage.trace`."""
@@ -171,6 +172,13 @@ class Reader:
             identity=asked.text.encode() + b"\0" + values,
             rehearsal=rehearsal,
         )
+
+
+def foresee(resource: Resource, text: str, catalog: Catalog, search_path: tuple[str, ...] | None, statement_bytes_max: int) -> Foreseen:
+    """What a text would ask in a fresh session, without one: for explanations."""
+    reader = Reader(resource, statement_bytes_max)
+    asked = reader.read(text, Meaning(catalog, search_path), Named())
+    return Foreseen(reader.operation(asked, text.encode(errors="replace")), asked.error, asked.position, asked.refuse)
 
 
 def _facts(statements: tuple[Statement, ...], effects: Mapping[Effect, None]) -> dict[str, Fact]:

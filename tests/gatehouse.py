@@ -20,7 +20,8 @@ from interlock.resources import Registry
 from interlock.store import Bus, Store
 
 POLICY = """
-@id("staff") permit (principal in Group::"staff", action in [Action::"session", Action::"read", Action::"write"], resource in Label::"env:test");
+@id("staff")
+permit (principal in Group::"staff", action in [Action::"session", Action::"read", Action::"write"], resource in Label::"env:test");
 @id("agents") permit (principal is Agent, action in [Action::"session", Action::"read", Action::"write"], resource);
 @id("no-where") @hold("dba") @reason("DELETE without WHERE")
 forbid (principal, action == Action::"sql.delete", resource) when { !context.has_where };

@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from interlock import __version__
 from interlock.approval import Approvals
 from interlock.config import Config
+from interlock.console import Console, create
+from interlock.errors import ResourceError
 from interlock.evidence import Evidence, Keys
 from interlock.gate import Gate
 from interlock.identity import Directory, Identity
@@ -20,12 +23,14 @@ from interlock.net.http import HttpListener
 from interlock.net.listener import Listener
 from interlock.net.mcp import McpDoor
 from interlock.net.sessions import Conversations
-from interlock.policy import PolicyFile
-from interlock.protocols import PROTOCOLS
-from interlock.resources import Registry
+from interlock.policy import PolicyFile, explain
+from interlock.protocols import PROTOCOLS, mcp
+from interlock.resources import OWN, Registry
 from interlock.store import Bus, Store
 from interlock.store.secret import GatewaySecret
 
+DEFAULT_PATH = ("public",)
+"""The search_path that explanations assume."""
 SWEEP_S = 0.25
 """How often every open session's trust is looked at, besides each push of a revocation."""
 
@@ -59,7 +64,7 @@ class App:
         self.evidence = await Evidence.start(config.data / "evidence", Keys.load_or_create(config.data / "keys"))
         self.gate = Gate(
             identity=self.identity,
-            registry=Registry(config.resources),
+            registry=Registry([*config.resources, OWN]),
             policy=self.policy,
             approvals=self.approvals,
             limits=Limits(config.limits),
@@ -78,7 +83,15 @@ class App:
             for name, protocol in PROTOCOLS.items()
         }
         door = McpDoor(self.gate, self.conversations, config.http.public_url)
-        self.http = HttpListener(config.http, door, [])
+        console = Console(
+            gate=self.gate,
+            renderers={**{name: protocol.render for name, protocol in PROTOCOLS.items()}, "mcp": mcp.render},
+            explain=self._explain,
+            public_url=config.http.public_url,
+            version=__version__,
+            key=self.key("console"),
+        )
+        self.http = HttpListener(config.http, door, create(console))
         for listener in self.listeners.values():
             await listener.start()
         await self.http.start()
@@ -96,6 +109,21 @@ class App:
         await self.evidence.stop()
         await self.bus.stop()
         await self.store.close()
+
+    async def _explain(self, subject: str, on: str, text: str) -> dict[str, object]:
+        """What policy would say of a text, with the resource's catalog as it is now."""
+        principal = self.identity.directory.principal(subject)
+        if principal is None:
+            raise ResourceError(f"{subject} is no configured, enabled principal")
+        resource = self.gate.registry.find(on)
+        protocol = PROTOCOLS.get(resource.kind)
+        if protocol is None:
+            raise ResourceError(f"{on} takes no statements: explain an action instead")
+        catalog = await self.conversations.catalogs.get((on, str(resource.settings.get("database", ""))))
+        foreseen = protocol.foresee(resource, text, catalog, DEFAULT_PATH, self.config.limits.statement_bytes)
+        operation = foreseen.operation
+        explained = explain(self.policy.current, principal, resource, operation.effects, operation.facts, now=time.time())
+        return {**explained.to_dict(), "error": foreseen.error, "position": foreseen.position, "never": foreseen.never}
 
     async def _sweep(self) -> None:
         while True:

@@ -233,7 +233,10 @@ class Gate:
             return
         session.ended = session.ended or reason
         for exchange in list(self._open.pop(session.id, {}).values()):
-            self._settle(exchange, Outcome.UNKNOWN, "the session ended first")
+            if exchange.operation.kind == "connect":
+                self._settle(exchange, Outcome.DONE, reason)
+            else:
+                self._settle(exchange, Outcome.UNKNOWN, "the session ended first")
         self.limits.close_session(session.principal)
         await self.evidence.close(session.id, session.ended)
 
@@ -264,7 +267,8 @@ class Gate:
     async def _judge(self, exchange: Exchange) -> Answered:
         session, operation = exchange.session, exchange.operation
         now = exchange.asked_at
-        self.evidence.record(session.id, "up", exchange.id, operation.content)
+        if operation.content:
+            self.evidence.record(session.id, "up", exchange.id, operation.content)
         reason = session.ended or self._trust(session, now)
         if reason:
             return self._refuse(exchange, Refusal("revoked", reason, ask=self._contact, fatal=True))
@@ -300,7 +304,7 @@ class Gate:
             policy=decision.policy,
         )
         exchange.approval = request.id
-        self._note(exchange, "held", groups=sorted(decision.groups), approval=request.id)
+        self._note(exchange, "held", groups=sorted(decision.groups), rules=list(decision.rules), approval=request.id)
         link = f"{self._console_url}/approvals/{request.id}" if self._console_url else ""
         return Held(request.id, exchange, decision.groups, request.expires_at, link)
 

@@ -58,6 +58,7 @@ from starlette.routing import BaseRoute, Mount
 from interlock.console.actions import Actions
 from interlock.console.api import Api
 from interlock.console.guard import Guard
+from interlock.console.pages import Pages
 from interlock.console.render import render
 from interlock.console.visits import Console, Explainer, Visits
 
@@ -68,7 +69,7 @@ def create(context: Console) -> list[BaseRoute]:
     """The console's routes. They answer every path (what is unknown with 404): put them after all others."""
     visits = Visits(context)
     actions = Actions(context, visits)
-    routes = [*Api(context, visits, actions).routes()]
+    routes = [*Api(context, visits, actions).routes(), *Pages(context, visits, actions).routes()]
     guards = [Middleware(Guard, public_url=context.public_url), Middleware(RequestBodyLimitMiddleware, max_body_size=BODY_BYTES_MAX)]
     return [Mount("", routes=routes, middleware=guards)]
 

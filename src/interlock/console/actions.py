@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from interlock.approval import Request, missing
 from interlock.approval.quorum import may_speak_for
-from interlock.console.visits import Console, Problem, Visit, Visits
+from interlock.console.visits import PROTOCOL, Console, Problem, Visit, Visits
 from interlock.errors import ApprovalError, EvidenceError, IdentityError, PolicyError, ResourceError
 from interlock.evidence import Moment, SessionSummary, verify
-from interlock.exchange import Effect, Principal, Resource, Verdict
+from interlock.exchange import Effect, Operation, Principal, Resource, Verdict
 from interlock.gate import connect_operation
 from interlock.policy import explain
 from interlock.resources import OWN
@@ -60,6 +60,11 @@ class Actions:
             for resource, decision in zip(known, decisions, strict=True)
             if decision.verdict is not Verdict.DENY
         ]
+
+    def may(self, visit: Visit, action: str) -> bool:
+        """Whether to offer a button at all. What it does is decided when it is pressed."""
+        offered = Operation(PROTOCOL, visit.session.resource, (Effect(action),), {}, b"", action)
+        return self._gate.foresee(visit.principal, [offered])[0].verdict is not Verdict.DENY
 
     # -- sessions ----------------------------------------------------------------------------------------
 

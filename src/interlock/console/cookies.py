@@ -11,32 +11,35 @@ from starlette.responses import Response
 from interlock.console.guard import SAFE
 from interlock.console.visits import Problem, Visit, Visits
 
-_PLAIN: Final = "interlock"
-_SECURE: Final = "__Host-interlock"
+VISIT: Final = "interlock"
+"""Of somebody who signed in."""
+FORM: Final = "interlock-form"
+"""Of somebody who is about to: other sites can neither read nor choose it, and the form is bound to it."""
+_SECURE: Final = "__Host-"
 """The prefix makes browsers refuse the cookie from a subdomain or over plain HTTP (RFC 6265bis §4.1.3.2)."""
 
 
-def name_of(*, https: bool) -> str:
-    return _SECURE if https else _PLAIN
-
-
-def put(answer: Response, value: str, *, https: bool) -> None:
+def put(answer: Response, name: str, value: str, *, https: bool) -> None:
     """A session cookie: gone when the browser closes, and never sent along by other sites."""
-    answer.set_cookie(name_of(https=https), value, httponly=True, samesite="strict", secure=https, path="/")
+    answer.set_cookie(_name(name, https), value, httponly=True, samesite="strict", secure=https, path="/")
 
 
-def drop(answer: Response, *, https: bool) -> None:
-    answer.delete_cookie(name_of(https=https), httponly=True, samesite="strict", secure=https, path="/")
+def drop(answer: Response, name: str, *, https: bool) -> None:
+    answer.delete_cookie(_name(name, https), httponly=True, samesite="strict", secure=https, path="/")
 
 
-def value_of(request: Request) -> str:
-    return request.cookies.get(_SECURE) or request.cookies.get(_PLAIN, "")
+def value_of(request: Request, name: str, *, https: bool) -> str:
+    return request.cookies.get(_name(name, https), "")
+
+
+def _name(name: str, https: bool) -> str:
+    return _SECURE + name if https else name
 
 
 def from_cookie(visits: Visits, request: Request, csrf: str) -> Visit:
     """The visit that the request's cookie belongs to. What changes something needs the form token `csrf`.
     Raises `Problem`: 401 without a visit that still holds, 403 without its token."""
-    cookie = value_of(request)
+    cookie = value_of(request, VISIT, https=visits.https)
     visit = visits.cookie(cookie) if cookie else None
     if visit is None:
         raise Problem(401, "identity", "sign in first", ask="use a token for audience `console`")

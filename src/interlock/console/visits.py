@@ -99,6 +99,7 @@ class Visits:
     """All visits of this process. Use from its event loop only."""
 
     def __init__(self, context: Console) -> None:
+        self.https = context.public_url.startswith("https:")
         self._context = context
         self._gate = context.gate
         self._cookies: OrderedDict[bytes, Visit] = OrderedDict()

@@ -5,9 +5,10 @@ fetching them is the protocol's work. Names are exact (already case-folded as th
 
 Row shapes of `Catalog.build`:
 
-- relations: `(oid, schema, name, relkind, definition)`; definition is `pg_get_viewdef(oid)` for kinds v and m, else None
-- columns: `(relation oid, attnum, name, type oid)` or with a fifth, `generated` (`attgenerated <> ''`); user columns only
-  (`attnum > 0`, not dropped)
+- relations: `(oid, schema, name, relkind, definition)`; definition is `pg_get_viewdef(oid)` for kinds v and m, else None.
+  Fetch it with an empty search_path, so that every name in it is qualified; other names are not resolved
+- columns: `(relation oid, attnum, name, type oid)`, or with a fifth: the expression of a generated column
+  (`pg_get_expr(adbin, adrelid)` where `attgenerated <> ''`), else None; user columns only (`attnum > 0`, not dropped)
 - inherits (optional): `(child oid, parent oid)` from pg_inherits, tables only
 - functions: `(schema, name, provolatile, language name, builtin)`; builtin means `pg_proc.oid < 16384`, that is, made by
   initdb and not by a user or an extension. Operators outside pg_catalog may be added as rows with the operator's
@@ -36,12 +37,13 @@ CHILDREN_LIMIT = 64
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """One column. `type` is the type's OID; `generated` columns are left out by COPY without a column list."""
+    """One column. `type` is the type's OID. `generated` is the SQL of the expression that a column is generated from:
+    its value then depends on what that reads; COPY without a column list leaves such columns out."""
 
     name: str
     attnum: int
     type: int
-    generated: bool = False
+    generated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Catalog:
     def build(
         cls,
         relations: Iterable[tuple[int, str, str, str, str | None]],
-        columns: Iterable[tuple[int, int, str, int] | tuple[int, int, str, int, bool]],
+        columns: Iterable[tuple[int, int, str, int] | tuple[int, int, str, int, str | None]],
         functions: Iterable[tuple[str, str, str, str, bool]] = (),
         inherits: Iterable[tuple[int, int]] = (),
         *,
@@ -98,7 +100,7 @@ class Catalog:
         """A catalog from plain rows (shapes: see the module). Columns of unknown relations are ignored."""
         attributes: dict[int, list[CatalogColumn]] = {}
         for relation_oid, attnum, column, type_oid, *generated in columns:
-            attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid, bool(generated and generated[0])))
+            attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid, *generated))
         by_oid: dict[int, Relation] = {}
         by_name: dict[tuple[str, str], Relation] = {}
         temporary: dict[str, list[Relation]] = {}

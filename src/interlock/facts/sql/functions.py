@@ -17,7 +17,8 @@ _HARMLESS_VOLATILE = words(
     "lastval currval pg_my_temp_schema pg_is_in_recovery pg_current_wal_lsn pg_current_wal_insert_lsn pg_last_wal_receive_lsn "
     "pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_blocking_pids pg_isolation_test_session_is_blocked "
     "pg_jit_available pg_encoding_max_length pg_sequence_last_value pg_tablespace_databases pg_notification_queue_usage pg_trigger_depth "
-    "pg_current_xact_id pg_current_xact_id_if_assigned txid_current pg_collation_actual_version "
+    "array_sample array_shuffle current_query "
+    "pg_current_xact_id pg_current_xact_id_if_assigned txid_current pg_collation_actual_version pg_partition_tree pg_partition_ancestors "
 )
 _LOCKS = frozenset(
     f"pg_{attempt}advisory_{scope}lock{share}" for attempt in ("", "try_") for scope in ("", "xact_") for share in ("", "_shared")
@@ -32,6 +33,8 @@ _ADMIN = words(
     "pg_backup_stop pg_promote pg_wal_replay_pause pg_wal_replay_resume pg_stat_reset pg_stat_reset_shared pg_log_backend_memory_contexts "
     "pg_drop_replication_slot pg_create_logical_replication_slot pg_create_physical_replication_slot pg_import_system_collations"
 )
+_ANSWERS = words("nextval setval set_config pg_notify") | _LOCKS | _ADMIN
+"""They do something, but return no data of users."""
 _RUNS_TEXT = words(
     "query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema table_to_xml table_to_xmlschema "
     "table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema "
@@ -66,8 +69,11 @@ def _is_harmless(function: Function) -> bool:
 
 
 def computed_from_arguments(call: Call, catalog: Catalog, search_path: SearchPath) -> bool:
-    """Whether the result holds nothing but what the arguments held (and the server's own settings and names)."""
-    return call.name[-1] not in _REVEALS and harmless(reaches(call, catalog, search_path))
+    """Whether the result holds nothing but what the arguments held (and the server's own settings, names and numbers)."""
+    functions = reaches(call, catalog, search_path)
+    if harmless(functions):
+        return call.name[-1] not in _REVEALS
+    return bool(functions) and call.name[-1] in _ANSWERS and all(function.builtin for function in functions)
 
 
 def asks(call: Call, catalog: Catalog, search_path: SearchPath) -> Asked | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from interlock.facts.sql.catalog import Catalog, Relation
-from interlock.facts.sql.names import words
+from interlock.facts.sql.grammar import Node, Unparsable, parse
+from interlock.facts.sql.names import strings, words
 from interlock.facts.sql.scope import ANYTHING, Column, Rows
 
 _STATISTICS = words("pg_statistic pg_statistic_ext_data pg_stats pg_stats_ext pg_stats_ext_exprs")
@@ -58,7 +60,33 @@ def base_rows(relation: Relation, catalog: Catalog) -> Rows:
         name = column.name
         sources = {f"{relation.qualified}.{name}"}
         sources |= {f"{kin.qualified}.{name}" for kin in family if any(other.name == name for other in kin.columns)}
+        if column.generated is not None:
+            sources |= _generated_from(relation, column.generated)
         if hidden or name in revealing:
             sources |= ANYTHING
         columns.append(Column(name, frozenset(sources), True))
     return Rows(tuple(columns))
+
+
+def _generated_from(relation: Relation, expression: str) -> frozenset[str]:
+    """The columns of the same table that a generated column reads."""
+    try:
+        raws, _ = parse(f"SELECT {expression}")
+    except Unparsable:
+        return ANYTHING
+    names = {name for raw in raws for name in _column_names(raw.tree)}
+    known = {column.name for column in relation.columns}
+    return frozenset(f"{relation.qualified}.{name}" for name in names & known) | (ANYTHING if names - known else frozenset())
+
+
+def _column_names(node: Any) -> set[str]:
+    found: set[str] = set()
+    waiting: list[Node | list[Any]] = [node]
+    while waiting:
+        item = waiting.pop()
+        for key, inside in item.items() if isinstance(item, dict) else enumerate(item):
+            if key == "ColumnRef":
+                found.add((strings(inside["fields"]) or ("",))[-1])
+            elif isinstance(inside, (dict, list)):
+                waiting.append(inside)
+    return found

@@ -62,3 +62,13 @@ def test_a_checkpoint_has_one_spelling() -> None:
     for bad in (text[:-1], text + "more\n", text.replace("7", "07"), text.replace("7", "+7"), text.replace("AAAA", "AAA"), "x"):
         with pytest.raises(VerificationError):
             Checkpoint.parse(bad)
+
+
+def test_unused_bits_of_base64_must_be_zero() -> None:
+    """68 bytes leave two bits over; a decoder that ignores them would let a note have four spellings."""
+    assert NOTE.endswith("=\n")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = alphabet.index(NOTE[-3])
+    for other in range(last + 1, last + 4):
+        with pytest.raises(VerificationError, match="base64"):
+            SIGNER.verifier.open(f"{NOTE[:-3]}{alphabet[other]}=\n")

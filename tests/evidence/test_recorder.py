@@ -346,3 +346,16 @@ def test_the_global_log_tells_what_matters(tmp_path: Path) -> None:
     assert [leaf["kind"] for leaf in leaves] == ["gateway-start", "open", "approval", "policy-change", "close", "gateway-stop"]
     assert "eve" not in json.dumps(leaves)
     assert "ann" not in json.dumps(leaves)
+
+
+def test_no_session_begins_on_a_disk_that_is_almost_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with recorder(tmp_path) as evidence:
+            play(evidence, session_of("s1"))
+            monkeypatch.setattr("interlock.evidence.recorder.MIN_FREE_BYTES", 1 << 62)
+            with pytest.raises(EvidenceError, match="almost full"):
+                evidence.open(session_of("s2"), {})
+            await evidence.close("s1", "open ones can still be closed")
+            assert evidence.failed == ""
+
+    run(main())

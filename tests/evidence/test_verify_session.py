@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from interlock.evidence import archive as archive_module
 from interlock.evidence import verify
 from interlock.evidence.disk import frame, frames
-from interlock.evidence.event import decode_entry, encode
+from interlock.evidence.event import FIRST_PREVIOUS, Entry, decode_entry, encode, entry_hash
 from tests.evidence.support import keys_of, play, recorder, run, session_of, vkey
 
 
@@ -139,3 +142,94 @@ def test_no_seal(root: Path) -> None:
 def test_another_gateways_key(root: Path) -> None:
     other = str(keys_of(root / "other").signer.verifier)
     assert not verify(root / "evidence" / "sessions" / "s1", other).ok
+
+
+def rechain(found: list[bytes], change: Callable[[int, dict[str, object]], None]) -> list[bytes]:
+    """The journal of somebody who knows the format: changed, and every hash and checksum made to fit again."""
+    previous, made = FIRST_PREVIOUS, []
+    for number, data in enumerate(found):
+        entry = decode_entry(data)
+        change(number, entry.facts)
+        made.append(encode(Entry(entry.schema, entry.seq, entry.at, entry.kind, entry.facts, previous)))
+        previous = entry_hash(made[-1])
+    return made
+
+
+def reseal(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """The seal of somebody who has stolen the signing key."""
+    folder = root / "evidence" / "sessions" / "s1"
+    seal = json.loads((folder / "seal.json").read_text())
+    change(seal)
+    text = json.dumps(seal) + "\n"
+    (folder / "seal.json").write_text(text)
+    (folder / "seal.sig").write_text(keys_of(root).signer.signature_line(text))
+
+
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_a_journal_that_was_rewritten_whole_is_not_the_sealed_one(root: Path, number: int) -> None:
+    path = root / "evidence" / "sessions" / "s1" / "journal.msgpack"
+    found = entries(path)
+
+    def change(at: int, facts: dict[str, object]) -> None:
+        if at == number % len(found):
+            facts["added"] = "later"
+
+    path.write_bytes(b"".join(map(frame, rechain(found, change))))
+    assert "is not the one that was sealed" in why(root)
+
+
+def test_a_session_that_was_rewritten_and_signed_is_not_what_the_log_saw_open(root: Path) -> None:
+    path = root / "evidence" / "sessions" / "s1" / "journal.msgpack"
+    forged = rechain(entries(path), lambda at, facts: facts.update(principal="eve") if at == 0 else None)
+    path.write_bytes(b"".join(map(frame, forged)))
+
+    def change(seal: dict[str, Any]) -> None:
+        seal["journal"]["head"] = entry_hash(forged[-1]).hex()
+        seal["principal"] = "eve"
+
+    reseal(root, change)
+    assert why(root) == "", "with the stolen key, the folder alone fits"
+    failures = [claim.detail for claim in verify(root / "evidence", vkey(root)).failures]
+    assert failures == ["the log names another seal", "an entry that the log names (the opening, or an approval) is not in it"]
+
+
+def test_a_last_segment_that_was_rewritten_is_not_the_sealed_one(root: Path) -> None:
+    path = sorted((root / "evidence" / "sessions" / "s1").glob("*.seg"))[-1]
+    bodies = [bytearray(body) for _, body in frames_lenient(path.read_bytes())]
+    bodies[-1][-1] ^= 2
+    path.write_bytes(b"".join(frame(bytes(body)) for body in bodies))
+    assert f"segment {int(path.stem)} was changed" in why(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda seal: seal["recording"].update(content_root="00" * 32), "the events are not those that were sealed"),
+        (lambda seal: seal["recording"].update(events=1), "the seal counts 1 events"),
+        (lambda seal: seal["journal"].update(entries=1), "the seal counts 1 entries"),
+        (lambda seal: seal["counts"].update(refused=0), "another counts than the journal"),
+        (lambda seal: seal.update(durability="strict"), "another durability than the journal"),
+        (lambda seal: seal.update(policies=[]), "another policies than the journal"),
+        (lambda seal: seal.update(schema=2), "it has version 2"),
+        (lambda seal: seal.update(more=1), "cannot be read"),
+    ],
+)
+def test_even_a_signed_seal_must_fit_what_it_seals(root: Path, change: Callable[[dict[str, Any]], None], says: str) -> None:
+    reseal(root, change)
+    assert says in why(root, secrets=True)
+
+
+def test_missing_numbers_must_be_admitted(root: Path) -> None:
+    """A gateway that left out an event, with everything else made to fit."""
+    path = root / "evidence" / "sessions" / "s1" / "journal.msgpack"
+    found, previous = [], FIRST_PREVIOUS
+    for data in entries(path):
+        entry = decode_entry(data)
+        seq = entry.seq + (2 if entry.kind == "close" else 0)
+        found.append(encode(Entry(entry.schema, seq, entry.at, entry.kind, entry.facts, previous)))
+        previous = entry_hash(found[-1])
+    path.write_bytes(b"".join(map(frame, found)))
+    reseal(root, lambda seal: seal["journal"].update(head=previous.hex()))
+    assert "2 numbers between entries and events are missing" in why(root)
+    reseal(root, lambda seal: seal.update(gaps=["2 of 64 entries and events are missing"]))
+    assert why(root) == ""

@@ -19,6 +19,7 @@ from interlock.console import cookies, present
 from interlock.console.actions import Actions, Json
 from interlock.console.api import client_of, problem_of, whole
 from interlock.console.visits import PROTOCOL, Console, Problem, Visit, Visits, form_token
+from interlock.policy.rules import RESERVED
 
 LISTED: Final = 200
 MOMENTS: Final = 2_000
@@ -160,7 +161,10 @@ class Pages:
         return RedirectResponse(f"/approvals/{quote(request_id)}", 303)
 
     async def _policy(self, request: Request, visit: Visit) -> Response:
-        return self._show(visit, "policy.html", policy=await self._do.policy(visit))
+        policy = await self._do.policy(visit)
+        for rule in policy["rules"]:
+            rule["own"] = rule["id"].startswith(RESERVED)
+        return self._show(visit, "policy.html", policy=policy)
 
     # -- small -------------------------------------------------------------------------------------------
 

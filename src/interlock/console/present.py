@@ -16,25 +16,18 @@ CELL_MAX: Final = 48
 """Characters to which cells are padded; longer ones push their row out of line."""
 LINES_MAX: Final = 500
 """Lines of one exchange that a page shows; `interlock replay` and the API have all."""
-_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _COLUMNS, _ROW, _CELL = "columns: ", "row: ", " | "
 
 
 def visible(text: str) -> str:
-    """Control characters as their pictures (Unicode block 2400), other invisible ones as `⟨U+202E⟩`. Line feeds
-    and tabs stay."""
-    return text if text.isprintable() else "".join(map(_visible, text))
+    """Control, direction and other invisible characters as `⟨U+202E⟩`. Line feeds and tabs stay."""
+    return (
+        text if text.isprintable() else "".join(letter if letter in "\n\t" or letter.isprintable() else _named(letter) for letter in text)
+    )
 
 
-def _visible(letter: str) -> str:
-    if letter in "\n\t" or (letter.isprintable() and unicodedata.category(letter) not in _INVISIBLE):
-        return letter
-    code = ord(letter)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if letter.isspace() and unicodedata.category(letter) == "Zs":
-        return " "
-    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+def _named(letter: str) -> str:
+    return " " if unicodedata.category(letter) == "Zs" else f"⟨U+{ord(letter):04X}⟩"
 
 
 @dataclass(slots=True)
@@ -86,7 +79,7 @@ def story(moments: Iterable[Mapping[str, Any]]) -> list[Card | Note]:
             card = cards[exchange] = Card(exchange, moment["at"])
             told.append(card)
         if kind == "recorded":
-            (card.asked if moment["direction"] == "up" else card.seen).extend(moment["lines"])
+            (card.asked if moment["direction"] == "up" else card.seen).extend(map(visible, moment["lines"]))
         else:
             _journal(card, kind, facts)
     for card in cards.values():
@@ -117,8 +110,9 @@ def _journal(card: Card, kind: str, facts: Mapping[str, Any]) -> None:
     card.kind = facts.get("operation", card.kind)
     card.asker = facts.get("asker", card.asker)
     card.effects = facts.get("effects", card.effects)
-    card.reasons = facts.get("reasons") or card.reasons
-    card.rules = facts.get("rules") or card.rules
+    if not card.approval:  # else: what held it says more than what permitted it in the end
+        card.reasons = facts.get("reasons") or card.reasons
+        card.rules = facts.get("rules") or card.rules
     card.approval = facts.get("approval", card.approval)
     card.approved_by = facts.get("approved_by") or card.approved_by
     match kind:
@@ -129,7 +123,7 @@ def _journal(card: Card, kind: str, facts: Mapping[str, Any]) -> None:
         case "intent" if facts.get("verdict") == "allow":
             card.verdict = "approved" if card.approval else "allowed"
         case "intent":
-            card.verdict, card.reasons = "refused", [facts.get("reason", "")]
+            card.verdict, card.reasons, card.rules = "refused", [facts.get("reason", "")], facts.get("rules", ())
         case "outcome":
             card.outcome, card.detail, card.rows = facts.get("outcome", ""), facts.get("detail", ""), facts.get("rows", 0)
             card.masked = facts.get("masked") or {}

@@ -403,3 +403,26 @@ def test_an_operation_of_another_kind_of_resource_is_decided_alike(tmp_path: Pat
         assert refusal((await built.gate.admit(session, [empty]))[0])
 
     play(tmp_path, story)
+
+
+def test_a_write_through_batch_needs_no_waiting_unless_people_are_asked(tmp_path: Path) -> None:
+    async def story(built: House) -> None:
+        session, _ = await built.session("alice")
+        ask = [operation(session.resource, text) for text in ("select orders", "select secrets")]
+        answers = built.gate.admit_at_once(session, ask)
+        assert answers is not None and refusal(answers[1]).rules == ("no-secrets",)
+        assert not isinstance(answers[0], Held | Refusal)
+        spooled = b"".join(path.read_bytes() for path in (tmp_path / "evidence" / "spool").iterdir())
+        assert answers[0].exchange.digest.encode() in spooled
+        assert built.gate.admit_at_once(session, [operation(session.resource, "delete orders")]) is None
+        assert await built.gate.approvals.pending() == []
+
+    play(tmp_path, story, durability=Durability.WRITE_THROUGH)
+
+
+def test_a_durable_batch_always_waits_for_the_disk(tmp_path: Path) -> None:
+    async def story(built: House) -> None:
+        session, _ = await built.session("alice")
+        assert built.gate.admit_at_once(session, [operation(session.resource, "select orders")]) is None
+
+    play(tmp_path, story)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import structlog
@@ -127,15 +128,40 @@ class Gate:
         for operation in operations:
             exchange = self._begin(session, operation)
             try:
-                answers.append(await self._judge(exchange))
+                answer = self._judge(exchange)
+                answers.append(await self._hold(exchange, answer) if isinstance(answer, Decision) else answer)
             except Exception as error:
                 answers.append(self._refuse(exchange, _refusal_of(error, self._contact)))
         try:
             await self._secure(session)
         except Exception as error:
-            self._end(session, "evidence cannot be written")
-            refusal = _refusal_of(error, self._contact, fatal=True)
-            return [refusal for _ in operations]
+            return self._unrecorded(session, operations, error)
+        return answers
+
+    def admit_at_once(self, session: Session, operations: Sequence[Operation]) -> list[Answered] | None:
+        """As `admit`, where there is nothing to wait for: a `write-through` resource, and nothing to hold. None,
+        and no effect, everywhere else. Spares the busiest sessions a task per batch."""
+        if session.resource.durability is not Durability.WRITE_THROUGH:
+            return None
+        try:
+            decisions = self.foresee(session.principal, operations)
+        except Exception:
+            return None  # `admit` refuses, and says so
+        if any(d.verdict is Verdict.HOLD and not op.rehearsal for d, op in zip(decisions, operations, strict=True)):
+            return None
+        answers: list[Answered] = []
+        for operation in operations:
+            exchange = self._begin(session, operation)
+            try:
+                answer = self._judge(exchange)
+                assert not isinstance(answer, Decision)  # nothing was awaited: the policy is the one that was foreseen
+                answers.append(answer)
+            except Exception as error:
+                answers.append(self._refuse(exchange, _refusal_of(error, self._contact)))
+        try:
+            self.evidence.flush()
+        except Exception as error:
+            return self._unrecorded(session, operations, error)
         return answers
 
     async def wait(self, held: Held, *, patience_s: float | None = None) -> Answered:
@@ -264,7 +290,8 @@ class Gate:
         self._exchanges += 1
         return Exchange(self._exchanges, session, operation, self._clock(), digest=self._digest(operation))
 
-    async def _judge(self, exchange: Exchange) -> Answered:
+    def _judge(self, exchange: Exchange) -> Answered | Decision:
+        """The answer to one operation, or the decision to hold it."""
         session, operation = exchange.session, exchange.operation
         now = exchange.asked_at
         if operation.content:
@@ -280,7 +307,7 @@ class Gate:
             case Verdict.ALLOW:
                 return self._permit(exchange)
             case Verdict.HOLD:
-                return self._permit(exchange) if operation.rehearsal else await self._hold(exchange, decision)
+                return self._permit(exchange) if operation.rehearsal else decision
             case Verdict.DENY:
                 return self._refuse(exchange, self._denied(decision))
 
@@ -346,6 +373,11 @@ class Gate:
         except InterlockError as error:
             _log.error("refusal not journaled", session=exchange.session.id, reason=error.message)
         return refusal
+
+    def _unrecorded(self, session: Session, operations: Sequence[Operation], error: Exception) -> list[Answered]:
+        """Nothing is permitted that is not recorded, and the session is over."""
+        self._end(session, "evidence cannot be written")
+        return [_refusal_of(error, self._contact, fatal=True) for _ in operations]
 
     def _denied(self, decision: Decision) -> Refusal:
         return Refusal("denied", "; ".join(decision.reasons) or "no rule permits it", decision.rules, ask=self._contact)
@@ -492,7 +524,8 @@ def _refusal_of(error: BaseException, contact: str, *, fatal: bool = False) -> R
             return Refusal("failed", "the gateway could not decide this; nothing was sent upstream", ask=contact, fatal=fatal)
 
 
-def _words(effects: Iterable[Effect]) -> list[str]:
+@lru_cache(maxsize=4096)
+def _words(effects: tuple[Effect, ...]) -> list[str]:
     return [f"{effect.action} {effect.object}".rstrip() for effect in effects]
 
 

@@ -161,6 +161,11 @@ class Conversation:
     def _drive(self) -> None:
         """Carry what the relay has made ready, and begin what it waits for."""
         relay = self.relay
+        while self._task is None and (questions := relay.questions):
+            answers = self._gate.admit_at_once(self.session, questions)
+            if answers is None:
+                break
+            relay.answer(answers)
         up = relay.to_upstream()
         if up:
             self._upstream.send(up)

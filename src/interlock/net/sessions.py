@@ -129,6 +129,8 @@ class Conversations:
             message_bytes_max=self._limits.message_bytes,
             statement_bytes_max=self._limits.statement_bytes,
         )
+        if reached.rest:
+            relay.receive_upstream(reached.rest)
         learner = Learner(relay.refresh)
         self.catalogs.follow(key, learner)
 

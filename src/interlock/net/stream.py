@@ -125,6 +125,9 @@ class Conversation:
         self._upstream.on_blocked = self._upstream_blocked
         self._client.on_closed = lambda: self.close("the client disconnected")
         self._upstream.on_closed = lambda: self.close("upstream disconnected")
+        if self.session.ended:
+            self.end(Refusal("revoked", self.session.ended, fatal=True))
+            return
         if self._upstream.closed or self._client.closed:
             self.close("the connection was lost")
             return

@@ -72,12 +72,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Upstream's login is complete: what it reports, its cancel key, and the user it knows us as."""
+    """Upstream's login is complete: what it reports, its cancel key, and the user it knows us as. `rest` are bytes
+    that came behind the login and belong to the relay."""
 
     parameters: Mapping[str, str]
     pid: int
     key: bytes = field(repr=False)
     user: str
+    rest: bytes = field(default=b"", repr=False)
 
 
 DoorEvent = Say | StartTls | Login | Cancel | Close

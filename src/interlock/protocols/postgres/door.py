@@ -76,7 +76,7 @@ class Reach:
             events.append(Say(answer))
         ready = self._login.ready
         if ready is not None:
-            events.append(Reached(ready.parameters, ready.pid, ready.key, self._user))
+            events.append(Reached(ready.parameters, ready.pid, ready.key, self._user, ready.rest))
         return events
 
 

@@ -1,0 +1,127 @@
+"""Printing: results to standard output, everything about them to standard error.
+
+A terminal gets tables and colours; a pipe gets plain text that neither wraps nor truncates. What comes from
+recordings, requests or servers is cleaned first: it cannot drive the terminal that shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from interlock.errors import InterlockError
+
+VERDICTS = {"allow": "green", "hold": "yellow", "deny": "red", "verified": "green", "failed": "red", "not verifiable": "yellow"}
+"""The colour of each word that judges."""
+
+
+def out() -> Console:
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def err() -> Console:
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def in_terminal() -> bool:
+    """Whether a person sits at both ends: only then is anything asked back."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def clean(text: object) -> str:
+    """Any text with control and formatting characters escaped."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(text))
+
+
+def clean_lines(text: object) -> list[str]:
+    """The same for text of several lines, tabs widened."""
+    return [clean(line.expandtabs(4)) for line in str(text).splitlines()] or [""]
+
+
+def say(text: str, style: str = "") -> None:
+    """One result. The text is clean already."""
+    out().print(Text(text, style))
+
+
+def remark(text: str) -> None:
+    """Something about the result, for people."""
+    err().print(Text(text, "dim"))
+
+
+def warn(text: str) -> None:
+    err().print(Text("warning: ", "yellow") + Text(text))
+
+
+def complain(error: InterlockError) -> None:
+    """What happened and why, then what to do next."""
+    err().print(Text("error: ", "bold red") + Text("\n".join(clean_lines(error.message))))
+    if error.hint:
+        err().print(Text("next:  ", "bold") + Text(clean(error.hint)))
+
+
+def say_json(value: object) -> None:
+    """One JSON document; sets become sorted lists."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not sys.stdout.isatty(), default=_plain) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, styles: Sequence[str] = ()) -> None:
+    """A table. In a pipe: columns two spaces apart, nothing cut."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    console = out()
+    if not console.is_terminal:
+        _plain_table([list(columns), *cells])
+        return
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        shown.add_column(column, style=styles[number] if number < len(styles) else "", overflow="fold")
+    for row in cells:
+        shown.add_row(*(Text(cell, VERDICTS.get(cell, "")) for cell in row))
+    console.print(shown, soft_wrap=False)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Something that may take long: a spinner in a terminal, silence in a pipe."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def when(seconds: float | None) -> str:
+    """`2026-03-01 13:05:18Z`; a dash for no time at all."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if seconds else "–"
+
+
+def clock(seconds: float) -> str:
+    """`13:05:18.042`, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """`1 row`, `2 rows`, `1,000 rows`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def _plain_table(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -101,15 +101,15 @@ def _tree(data: bytes) -> bytes:
         if result.error:
             error = result.error.contents
             message = (error.message or b"syntax error").decode(errors="replace")
-            raise Unparsable(message, _character(data, error.cursorpos))
+            raise Unparsable(message, error.cursorpos)
         return bytes(result.parse_tree)
     finally:
         lib.pg_query_free_parse_result(result)
 
 
-def _character(data: bytes, cursor: int) -> int:
-    """A 1-based byte position as a 1-based character position; 0 stays 0."""
-    return len(data[: cursor - 1].decode(errors="replace")) + 1 if cursor > 0 else 0
+def _character(data: bytes, offset: int) -> int:
+    """A byte offset as a 1-based character position. (libpg_query's errors count characters, its locations bytes.)"""
+    return len(data[:offset].decode(errors="replace")) + 1
 
 
 def _scan(data: bytes) -> Sequence[pb.ScanToken]:
@@ -117,7 +117,7 @@ def _scan(data: bytes) -> Sequence[pb.ScanToken]:
         tokens: Sequence[pb.ScanToken] = scan(data.decode()).tokens
         return tokens
     except PgQueryError as error:
-        raise Unparsable(error.message, _character(data, error.cursorpos)) from None
+        raise Unparsable(error.message, error.cursorpos) from None
 
 
 def _tokens(data: bytes) -> Sequence[pb.ScanToken]:
@@ -145,7 +145,7 @@ def _tokens(data: bytes) -> Sequence[pb.ScanToken]:
         elif kind == pb.ASCII_59 and not levels:
             total = plain = sticky = 0
         if total > _CHAIN_LIMIT:
-            raise Unparsable("the text nests too deeply", _character(data, token.start + 1))
+            raise Unparsable("the text nests too deeply", _character(data, token.start))
     return tokens
 
 
@@ -153,7 +153,7 @@ def _refuse_slow(data: bytes) -> None:
     for run in _RUN.finditer(data):
         characters = run.group()
         if characters.count(b"/*") + characters.count(b"*/") > 16 or characters.count(b"+") > 128:
-            raise Unparsable("too many operator characters in one run", _character(data, run.start() + 1))
+            raise Unparsable("too many operator characters in one run", _character(data, run.start()))
 
 
 def _cut(text: str, data: bytes, statements: list[Node], tokens: Sequence[pb.ScanToken]) -> list[Raw]:
@@ -187,6 +187,7 @@ def _summary(data: bytes, tokens: list[pb.ScanToken], *, hide_value: bool) -> st
             continue
         if parts and token.start > previous:
             parts.append(" ")
+            size += 1
         previous = token.end
         parts.append("?" if kind in _CONSTANTS else data[token.start : token.end].decode())
         if hide_value and kind in (pb.TO, pb.ASCII_61):

@@ -83,7 +83,7 @@ class Statement:
     prepared: str | None = None
     cursor: str | None = None
     transaction: str = ""
-    copy: Copy | None = None
+    copy: Copy | None = field(default=None, repr=False)
     pins: tuple[str, ...] = ()
     tree: Node = field(default_factory=dict, repr=False, compare=False)
 

@@ -197,10 +197,7 @@ class Tracer(Tables):
         for key in ("whereClause", "joinCondition"):
             self.condition(fields.get(key), scope)
         assigned = self._assigned(kind, fields, target, scope)
-        written = Rows(
-            tuple(Column(c.name, c.sources | assigned.get(c.name, NOTHING) | assigned[""], c.direct) for c in target.rows.columns),
-            target.rows.rest,
-        )
+        written = _with_assigned(target.rows, assigned)
         returning = fields.get("returningClause")
         if returning is None:
             return Rows(())
@@ -219,7 +216,8 @@ class Tracer(Tables):
         found: dict[str, Sources] = {"": NOTHING}
         if kind == "InsertStmt":
             self._inserted(fields, target, scope, found)
-            scope = Scope(scope.parent, scope.ctes, [target, Item(target.rows, (Named("excluded", None, target.rows),))])
+            proposed = _with_assigned(target.rows, found)
+            scope = Scope(scope.parent, scope.ctes, [target, Item(proposed, (Named("excluded", None, proposed),))])
             conflict = fields.get("onConflictClause", {})
             self._set(conflict.get("targetList", []), scope, found)
             self.condition(conflict.get("whereClause"), scope)
@@ -249,3 +247,12 @@ class Tracer(Tables):
             target = entry["ResTarget"]
             if "val" in target:
                 found[target["name"]] = found.get(target["name"], NOTHING) | self.value(target["val"], scope)
+
+
+def _with_assigned(rows: Rows, assigned: Mapping[str, Sources]) -> Rows:
+    """A table's columns with the sources of what a statement assigns to them."""
+    anywhere = assigned.get("", NOTHING)
+    return Rows(
+        tuple(column._replace(sources=column.sources | assigned.get(column.name, NOTHING) | anywhere) for column in rows.columns),
+        rows.rest,
+    )

@@ -18,7 +18,7 @@ check: setup  ## all that a change must pass besides the tests
 	$(BIN)/lint-imports
 
 bench: setup  ## pgbench, direct and through the gateway
-	$(BIN)/python benchmarks/postgres.py $(ARGS)
+	$(BIN)/python -m benchmarks.postgres $(ARGS)
 
 lock: setup  ## resolve pyproject.toml anew (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

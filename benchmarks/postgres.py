@@ -1,7 +1,6 @@
-"""pgbench select-only, direct and through the gateway, in interleaved rounds; a table and one line of JSON.
+"""pgbench select-only, direct and through a gateway of its own process, in interleaved rounds; a table and one line of JSON.
 
-    GATEWAY_PASSWORD=<token> DIRECT_PASSWORD=… python benchmarks/postgres.py \\
-        --direct postgresql://interlock@127.0.0.1:5432/shop --gateway 127.0.0.1:6432 --user alice --database orders-db
+    make bench ARGS="--durability strict-request --clients 64"
 
 `simple` makes every statement's text unique (the worst case for caches keyed by text), `prepared` parses once per
 session. Rounds are interleaved (direct, gateway, direct, …) so that a busy moment of the machine meets both; the ratio is of
@@ -20,9 +19,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from interlock.demo.database import EmbeddedPostgres
+from benchmarks.gateway import PRINCIPAL, RESOURCE, gateway
+from interlock.demo.database import DATABASE, EmbeddedPostgres
 
 MODES = ("simple", "prepared")
 CLIENTS = 8
@@ -97,24 +96,20 @@ def report(measures: list[Measure], baseline: str = "direct") -> str:
 
 
 def main(arguments: list[str]) -> None:
-    options = argparse.ArgumentParser(description="pgbench select-only, direct and through the gateway")
-    options.add_argument("--direct", required=True, help="postgresql://user@host:port/database; password in DIRECT_PASSWORD")
-    options.add_argument("--gateway", required=True, help="host:port of the gateway; the token is in GATEWAY_PASSWORD")
-    options.add_argument("--user", required=True, help="the principal")
-    options.add_argument("--database", required=True, help="the resource")
+    options = argparse.ArgumentParser(description="pgbench select-only, direct and through a gateway started for it")
+    options.add_argument("--durability", choices=("write-through", "strict-request", "strict"), default="write-through")
     options.add_argument("--clients", type=int, default=CLIENTS)
     options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--seconds", type=int, default=ROUND_S, help="length of one round")
+    options.add_argument("--scale", type=int, default=SCALE, help="pgbench scale: 100,000 accounts each")
     given = options.parse_args(arguments)
-    dsn = urlsplit(given.direct)
-    host, _, port = given.gateway.rpartition(":")
-    direct = Target(dsn.hostname or "127.0.0.1", dsn.port or 5432, dsn.username or "", os.environ["DIRECT_PASSWORD"], dsn.path.lstrip("/"))
-    gateway = Target(host, int(port), given.user, os.environ["GATEWAY_PASSWORD"], given.database)
-    pgbench = EmbeddedPostgres().pgbench
-    prepare(pgbench, direct)
-    print(
-        report(compare(pgbench, {"direct": direct, "gateway": gateway}, clients=given.clients, rounds=given.rounds, round_s=given.seconds))
-    )
+    with EmbeddedPostgres() as server:
+        direct = Target(server.host, server.port, server.user, server.password, DATABASE)
+        prepare(server.pgbench, direct, given.scale)
+        with gateway(server, given.durability) as (port, token):
+            targets = {"direct": direct, "gateway": Target("127.0.0.1", port, PRINCIPAL, token, RESOURCE)}
+            print(f"{given.clients} clients, durability {given.durability}, parsing, policy, masking and recording on")
+            print(report(compare(server.pgbench, targets, clients=given.clients, rounds=given.rounds, round_s=given.seconds)))
 
 
 def _round(pgbench: Path, target: Target, mode: str, clients: int, round_s: int) -> tuple[float, float]:

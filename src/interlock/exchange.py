@@ -132,7 +132,8 @@ class Operation:
     that more data of the client follows under the same permit (COPY in, a request body). `identity` is the
     part of the content which an approval binds to, where content itself varies (statement text and bound
     values, without portal names); empty means `content`. A `rehearsal` only prepares (PostgreSQL's Parse):
-    where policy holds, the hold waits for the execution.
+    where policy holds, the hold waits for the execution. `refuse` is a reason for which the translation can never
+    forward it: the gate refuses it without asking policy or people.
     """
 
     kind: str
@@ -146,6 +147,7 @@ class Operation:
     asker: Asker = Asker.CLIENT
     identity: bytes = b""
     rehearsal: bool = False
+    refuse: str = ""
 
 
 @dataclass(frozen=True, slots=True)

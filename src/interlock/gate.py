@@ -207,6 +207,13 @@ class Gate:
         permit.check()
         return Cleared(_MINT, data)
 
+    def cancel(self, permit: Permit, data: bytes) -> Cleared:
+        """Clear a cancel request towards upstream under a `connect` permit. It holds a key, so it is never recorded;
+        it can only stop what runs, so it stays good when trust has ended."""
+        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
+            raise ResourceError("cancelling is only for a permitted connect")
+        return Cleared(_MINT, data)
+
     # -- down ----------------------------------------------------------------------------------------
 
     def say(self, session: Session | None, data: bytes) -> Cleared:
@@ -299,6 +306,8 @@ class Gate:
         reason = session.ended or self._trust(session, now)
         if reason:
             return self._refuse(exchange, Refusal("revoked", reason, ask=self._contact, fatal=True))
+        if operation.refuse:
+            return self._refuse(exchange, Refusal("denied", operation.refuse, ask=self._contact))
         self.limits.operation(session.principal, now)
         policy = self.policy.current
         decision = policy.decide(session.principal, operation.resource, operation.effects, operation.facts, now=now)

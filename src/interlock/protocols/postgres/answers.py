@@ -28,7 +28,8 @@ _SIMPLE = {Want.PARSE: 0x31, Want.BIND: 0x32, Want.CLOSE: 0x33}
 
 
 class Answers:
-    """`completed` is called when the statement at an index of an asked text has run."""
+    """`completed` is called when the statement at an index of an asked text has run, `idle` when upstream is ready
+    and in no transaction."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Answers:
         user: str,
         row_bytes_max: int,
         completed: Callable[[Asked, int], None],
+        idle: Callable[[], None],
     ) -> None:
         self.expected: deque[Expect] = deque()
         self.status = "I"
@@ -49,6 +51,7 @@ class Answers:
         self._user = user
         self._row_bytes_max = row_bytes_max
         self._completed = completed
+        self._idle = idle
         self._out: list[Cleared] = []
         self._words = bytearray()
         self.search_path: tuple[str, ...] | None = None
@@ -215,6 +218,11 @@ class Answers:
 
     def _end(self, head: Expect, outcome: Outcome) -> None:
         self.expected.popleft()
+        if head.rename is not None:
+            if outcome is Outcome.DONE:
+                head.rename.keep()
+            else:
+                head.rename.drop()
         if head.permit is not None:
             head.permit.exchange.rows = head.rows
             self._port.settle(head.permit, outcome, head.failed)
@@ -222,6 +230,8 @@ class Answers:
     def _ready(self, message: bytes) -> None:
         self.status = wire.read_ready(message)
         self.copy_in = None
+        if self.status == "I":
+            self._idle()
         self.say(message)
 
     def _error(self, message: bytes) -> None:
@@ -238,13 +248,8 @@ class Answers:
             head.release = head.copy = None
             return
         self._end(head, Outcome.FAILED)
-        dropped = [head]
         while self.expected and self.expected[0].want is not Want.SYNC:
-            dropped.append(self.expected[0])
             self._end(self.expected[0], Outcome.SKIPPED)
-        for entry in reversed(dropped):
-            if entry.undo is not None:
-                entry.undo()
         self.discard_to_sync = not self.expected
 
     def _scrubbed(self, message: bytes) -> dict[str, str]:

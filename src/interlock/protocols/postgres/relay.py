@@ -16,31 +16,26 @@ Source: PostgreSQL documentation, "Message Flow" (protocol 3.0 and 3.2).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
-from typing import TypeVar
 
-from interlock.errors import ProtocolError
-from interlock.exchange import Cleared, Effect, Held, Operation, Outcome, Permit, Port, Refusal, Resource
+from interlock.exchange import Cleared, Held, Operation, Outcome, Permit, Port, Refusal, Resource
 from interlock.facts.sql.catalog import Catalog
 from interlock.protocols.postgres import reply, wire
 from interlock.protocols.postgres.answers import Answers
-from interlock.protocols.postgres.expect import Expect, Portal, Want
-from interlock.protocols.postgres.operation import Asked, Meaning, Named, Reader
+from interlock.protocols.postgres.expect import Expect, Want
+from interlock.protocols.postgres.operation import Asked, Meaning
+from interlock.protocols.postgres.translate import COPY, COPY_DATA, EXECUTE, FLUSH, SYNC, TERMINATE, Step, Translator
 
 EXPECTED_MAX = 10_000
 """How many answers upstream may owe before the client has to wait."""
 BATCH_MAX = 1_000
 """How many client messages are asked of the gate at once."""
-NAMES_MAX = 10_000
-"""How many prepared statements, portals and cursors a session may name (each)."""
 POISON_QUERY = wire.query("interlock refused this statement")
 """Not SQL: upstream fails the transaction over it, as over any other error, and runs nothing."""
-
-SYNC, TERMINATE, COPY_DATA = 0x53, 0x58, 0x64
-COPY = frozenset(b"dcf")
-T = TypeVar("T")
+WHILE_COPYING = COPY | {SYNC, FLUSH, TERMINATE}
+"""What a client sends while upstream takes COPY data (libpq sends Sync early)."""
 
 
 class Phase(Enum):
@@ -49,24 +44,6 @@ class Phase(Enum):
     HELD = "held"
     FENCED = "fenced"
     LEARNING = "learning"
-
-
-@dataclass(slots=True)
-class Step:
-    """One client message on its way up. `want` is None where upstream gives no answer of its own."""
-
-    kind: int
-    message: bytes
-    want: Want | None = None
-    operation: Operation | None = None
-    asked: Asked | None = None
-    portal: Portal | None = None
-    name: str = ""
-    quiet: bool = False
-    fence: bool = False
-    never: str = ""
-    undo: Callable[[], None] | None = None
-    answer: Permit | Held | Refusal | None = None
 
 
 class Relay:
@@ -86,13 +63,11 @@ class Relay:
         statement_bytes_max: int,
     ) -> None:
         self.resource: Resource = connect.exchange.operation.resource
-        self.answers = Answers(port, catalog, parameters, user, message_bytes_max, self._completed)
+        self.answers = Answers(port, catalog, parameters, user, message_bytes_max, self._completed, self._idle)
         self._port = port
         self._connect = connect
         self._poison = wire.execute(poison)
-        self._reader = Reader(self.resource, statement_bytes_max)
-        self._named = Named()
-        self._portals: dict[str, Portal] = {}
+        self._translator = Translator(self.resource, statement_bytes_max)
         self._client = wire.Framer("client", message_bytes_max)
         self._upstream = wire.Framer("upstream", message_bytes_max)
         self._inbox: deque[tuple[int, bytes]] = deque()
@@ -102,7 +77,6 @@ class Relay:
         self._phase = Phase.READY
         self._skip = False
         self._unsynced = False
-        self._dirty = False
         self.terminated = False
         self.ended = ""
         """Why the session must end, once a refusal was final."""
@@ -147,11 +121,11 @@ class Relay:
         """The operation that people must agree to before anything goes on."""
         if self._phase is not Phase.HELD:
             return None
-        return next(step.answer for step in self._steps if isinstance(step.answer, Held))
+        return next(answer for _, answer in self._live_holds())
 
     def resolve(self, answer: Permit | Refusal) -> None:
         """What became of `held`."""
-        next(step for step in self._steps if isinstance(step.answer, Held)).answer = answer
+        next(step for step, _ in self._live_holds()).answer = answer
         self._settle_held()
 
     @property
@@ -177,8 +151,9 @@ class Relay:
 
     @property
     def backlog_bytes(self) -> int:
-        """Client bytes that wait; the driver stops reading above its bound."""
-        return self._inbox_bytes + self._client.pending
+        """Client bytes in whole messages that wait; the driver stops reading above its bound. A message that is
+        not whole yet must not count: it becomes whole by reading on, and is bounded by itself."""
+        return self._inbox_bytes
 
     def to_client(self) -> list[Cleared]:
         return self.answers.take()
@@ -195,38 +170,49 @@ class Relay:
     # -- up: translate, ask, run ---------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        while self._phase is Phase.READY and self._inbox and len(self.answers.expected) < EXPECTED_MAX:
-            self._steps = self._translate_batch()
-            if any(step.operation is not None for step in self._steps):
+        while self._inbox and len(self.answers.expected) < EXPECTED_MAX and self._phase in (Phase.READY, Phase.FENCED):
+            if self._phase is Phase.FENCED and not (self.answers.copy_in is not None and self._inbox[0][0] in WHILE_COPYING):
+                return
+            steps = self._translate_batch()
+            if not steps:
+                return
+            self._steps = steps
+            if any(step.operation is not None for step in steps):
                 self._phase = Phase.ASKING
                 return
             self._run()
 
-    def _settle_held(self) -> None:
-        if any(isinstance(step.answer, Held) for step in self._steps):
-            self._phase = Phase.HELD
-            return
-        self._phase = Phase.READY
-        self._run()
-        self._pump()
-
     def _translate_batch(self) -> list[Step]:
+        """The next messages that can be judged now; none where the first must wait for upstream."""
         steps: list[Step] = []
         while self._inbox and len(steps) < BATCH_MAX:
             kind, message = self._inbox[0]
+            if self._skip and kind not in (SYNC, TERMINATE):
+                self._take()
+                continue
+            if self._phase is Phase.FENCED and kind not in WHILE_COPYING:
+                break
             if kind in COPY and self._copy_undecided(steps):
                 break
-            self._inbox.popleft()
-            self._inbox_bytes -= len(message)
-            step = self._translate(kind, message)
+            if self._translator.must_wait(kind, message):
+                if not steps and self.answers.expected:
+                    self._fence()
+                break
+            step = self._translator.translate(*self._take(), self._meaning)
             steps.append(step)
+            if kind == SYNC and self._skip:
+                break
             if step.fence:
                 # Upstream keeps its answers until Sync or Flush; take the Sync along if it is there.
-                if step.want is Want.EXECUTE and self._inbox and self._inbox[0][0] == SYNC:
-                    self._inbox_bytes -= len(self._inbox[0][1])
-                    steps.append(self._translate(*self._inbox.popleft()))
+                if kind == EXECUTE and self._inbox and self._inbox[0][0] == SYNC:
+                    steps.append(self._translator.translate(*self._take(), self._meaning))
                 break
         return steps
+
+    def _take(self) -> tuple[int, bytes]:
+        kind, message = self._inbox.popleft()
+        self._inbox_bytes -= len(message)
+        return kind, message
 
     def _copy_undecided(self, steps: list[Step]) -> bool:
         """Whether COPY data came before it is known if upstream takes it."""
@@ -234,158 +220,88 @@ class Relay:
             self.answers.copy_in is None and any(e.permit is not None and e.permit.exchange.operation.flows for e in self.answers.expected)
         )
 
-    def _translate(self, kind: int, message: bytes) -> Step:
-        match kind:
-            case 0x51:  # Query
-                asked = self._reader.read(wire.read_query(message), self._meaning, self._named)
-                operation = self._reader.operation(asked, message)
-                return Step(kind, message, Want.QUERY, operation, asked, fence=self._fences(asked), never=asked.refuse)
-            case 0x50:  # Parse
-                return self._parse(message)
-            case 0x42:  # Bind
-                return self._bind(message)
-            case 0x45:  # Execute
-                return self._execute(message)
-            case 0x44:  # Describe
-                what, name = wire.read_describe(message)
-                portal = self._portals.get(name) if what == "P" else None
-                return Step(kind, message, Want.DESCRIBE, portal=portal, name=what)
-            case 0x43:  # Close
-                return self._close(message)
-            case 0x53:  # Sync
-                return Step(kind, message, Want.SYNC)
-            case 0x48 | 0x64 | 0x63 | 0x66 | 0x58:  # Flush, CopyData, CopyDone, CopyFail, Terminate
-                return Step(kind, message)
-            case 0x46:  # FunctionCall
-                effects = (Effect("sql.opaque", "Function", "FunctionCall"),)
-                operation = Operation("sql", self.resource, effects, {"has_where": False, "statement_count": 1}, message, "(function call)")
-                return Step(kind, message, Want.QUERY, operation, never="function calls over the fast path are never forwarded")
-            case _:
-                raise ProtocolError(f"the client may not send {wire.FRONTEND[kind].name} now", fault="client")
+    def _settle_held(self) -> None:
+        if any(True for _ in self._live_holds()):
+            self._phase = Phase.HELD
+            return
+        self._phase = Phase.READY
+        self._run()
+        self._pump()
 
-    def _parse(self, message: bytes) -> Step:
-        parsed = wire.read_parse(message)
-        asked = self._reader.read(parsed.sql, self._meaning, self._named)
-        operation = self._reader.operation(asked, message, rehearsal=True)
-        step = Step(0x50, message, Want.PARSE, operation, asked, name=parsed.name, never=asked.refuse)
-        _rename(self._named.statements, parsed.name, asked, step)
-        return step
-
-    def _bind(self, message: bytes) -> Step:
-        bound = wire.read_bind(message)
-        prepared = self._named.statements.get(bound.statement)
-        step = Step(0x42, message, Want.BIND, name=bound.portal)
-        if prepared is None:
-            # Upstream does not know it either and says so itself; should it know it, the portal stays unknown here.
-            _rename(self._portals, bound.portal, None, step)
-            return step
-        asked = self._reader.renew(prepared, self._meaning, self._named)
-        head = 1 + 4 + len(bound.portal.encode()) + 1 + len(bound.statement.encode()) + 1
-        step.portal = Portal(asked, values=message[head:])
-        _rename(self._portals, bound.portal, step.portal, step)
-        step.quiet = self._needs_describe(bound.portal, asked)
-        return step
-
-    def _needs_describe(self, name: str, asked: Asked) -> bool:
-        """Each portal is described in its own pipeline, by the client or by us: a description that a driver
-        keeps from before can belong to another meaning."""
-        if not any(s.returns_rows for s in asked.statements):
-            return False
-        if self._inbox:
-            kind, message = self._inbox[0]
-            return not (kind == 0x44 and wire.read_describe(message) == ("P", name))
-        return True
-
-    def _execute(self, message: bytes) -> Step:
-        name, _ = wire.read_execute(message)
-        portal = self._portals.get(name)
-        if portal is None:
-            asked = Asked(
-                "", "(unknown portal)", (Effect("sql.opaque", "Function", "unknown portal"),), {"has_where": False, "statement_count": 1}
-            )
-            return Step(
-                0x45, message, Want.EXECUTE, self._reader.operation(asked, message), never=f'portal "{name}" is not known to the gateway'
-            )
-        operation = self._reader.operation(portal.asked, message, values=portal.values)
-        return Step(
-            0x45, message, Want.EXECUTE, operation, portal.asked, portal, fence=self._fences(portal.asked), never=portal.asked.refuse
-        )
-
-    def _fences(self, asked: Asked) -> bool:
-        """Whether names may mean something else after it: then nothing is translated until it is answered.
-        The end of a transaction takes back what was SET in it."""
-        return asked.fence or (self._dirty and any(s.kind == "transaction" for s in asked.statements))
-
-    def _close(self, message: bytes) -> Step:
-        what, name = wire.read_close(message)
-        step = Step(0x43, message, Want.CLOSE)
-        if what == "S":
-            _rename(self._named.statements, name, None, step)
-        else:
-            _rename(self._portals, name, None, step)
-        return step
+    def _live_holds(self) -> Iterator[tuple[Step, Held]]:
+        """The held steps that would run: none behind a refusal in the same pipeline, for that is skipped."""
+        skip = self._skip
+        for step in self._steps:
+            if step.kind == SYNC:
+                skip = False
+            elif isinstance(step.answer, Refusal) and step.want is not Want.QUERY:
+                skip = True
+            elif isinstance(step.answer, Held) and not skip:
+                yield step, step.answer
 
     # -- running the steps ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
         steps, self._steps = self._steps, []
-        fenced = False
+        fenced = self._phase is Phase.FENCED
         for step in steps:
             fenced |= self._run_step(step) and step.fence
         if fenced:
-            self._dirty = True
-            if self._unsynced:
-                self._send(self._connect, wire.flush())
-            self._phase = Phase.FENCED
-            if not self.answers.expected:
-                self._unfence()
+            self._fence()
+
+    def _fence(self) -> None:
+        """Wait until upstream has answered everything."""
+        if self._unsynced and self.answers.copy_in is None:
+            self._send(self._connect, wire.flush())
+        self._phase = Phase.FENCED
+        if not self.answers.expected:
+            self._unfence()
+
+    def _unfence(self) -> None:
+        if self.answers.status == "I":
+            self._translator.dirty = self._translator.moved = False
+        self._phase = Phase.LEARNING if self.answers.stale and self.answers.status == "I" else Phase.READY
 
     def _run_step(self, step: Step) -> bool:
         """Send one message up, or what stands for it. False if it was skipped or refused."""
-        if self._skip:
+        if self._skip and step.kind != TERMINATE:
             if step.kind != SYNC:
                 self._drop(step)
                 return False
             self._skip = False
-        refusal = self._refusal(step)
-        if refusal is not None:
-            self._refuse(step, refusal)
+        if isinstance(step.answer, Refusal):
+            self._refuse(step, _worded(step, step.answer))
             return False
         if step.kind in COPY:
             self._copy(step)
             return True
-        permit = step.answer if step.answer is not None else self._connect
-        assert not isinstance(permit, (Held, Refusal))
-        self._send(permit, step.message)
-        if step.kind == TERMINATE:
-            self.terminated = True
-        if step.kind == SYNC and self.answers.copy_in is not None:
-            return True  # upstream ignores Sync while it takes COPY data
-        if step.want is not None:
-            self._unsynced = step.want not in (Want.QUERY, Want.SYNC)
-            own = step.answer if permit is not self._connect else None
-            assert not isinstance(own, (Held, Refusal))
-            self.answers.expected.append(Expect(step.want, own, asked=step.asked, portal=step.portal, undo=step.undo))
-        if step.quiet:
-            self._send(self._connect, wire.describe("P", step.name))
+        own = step.answer
+        assert not isinstance(own, Held)
+        if step.describe is not None:
+            self._send(self._connect, wire.describe("P", step.describe))
             self.answers.expected.append(Expect(Want.DESCRIBE, portal=step.portal, quiet=True))
+        self._send(self._connect if own is None else own, step.message)
+        self.terminated |= step.kind == TERMINATE
+        if step.kind == SYNC:
+            self._translator.unreported = False
+        if step.want is None or (step.kind == SYNC and self.answers.copy_in is not None):
+            return True  # upstream ignores Sync while it takes COPY data
+        self._unsynced = step.want not in (Want.QUERY, Want.SYNC)
+        self.answers.expected.append(Expect(step.want, own, asked=step.asked, portal=step.portal, rename=step.rename))
+        if step.asked is not None and step.fence:
+            self._moved(step.asked, step.want)
         return True
 
-    def _refusal(self, step: Step) -> Refusal | None:
-        if isinstance(step.answer, Refusal):
-            asked = step.asked
-            if asked is not None and asked.error and step.answer.code == "denied":
-                return replace(step.answer, code="unparsable", reason=asked.error, position=asked.position)
-            return step.answer
-        if step.never:
-            if step.answer is not None and not isinstance(step.answer, Held):
-                self._port.settle(step.answer, Outcome.REFUSED, step.never)
-            return Refusal("denied", step.never)
-        return None
+    def _moved(self, asked: Asked, want: Want) -> None:
+        translator = self._translator
+        if translator.moves(asked):
+            translator.moved = True
+            translator.unreported = want is Want.EXECUTE
+        translator.dirty |= asked.changes
 
     def _refuse(self, step: Step, refusal: Refusal) -> None:
-        if step.undo is not None:
-            step.undo()
+        if step.rename is not None:
+            step.rename.drop()
         if refusal.fatal:
             self.answers.say(wire.error_fields(reply.speak(refusal)))
             self.answers.say_rest()
@@ -407,8 +323,8 @@ class Relay:
 
     def _drop(self, step: Step) -> None:
         """Upstream discards everything up to Sync after an error, and so do we."""
-        if step.undo is not None:
-            step.undo()
+        if step.rename is not None:
+            step.rename.drop()
         if step.answer is not None and not isinstance(step.answer, (Held, Refusal)):
             self._port.settle(step.answer, Outcome.SKIPPED, "skipped after an error")
 
@@ -423,58 +339,28 @@ class Relay:
     def _send(self, permit: Permit, message: bytes) -> None:
         self._up.append(permit.apply(message))
 
-    def _unfence(self) -> None:
-        if self.answers.status == "I":
-            self._dirty = False
-        self._phase = Phase.LEARNING if self.answers.stale and self.answers.status == "I" else Phase.READY
+    # -- what upstream's answers tell ------------------------------------------------------------------------
 
     def _completed(self, asked: Asked, at: int) -> None:
-        """A statement of a text ran: what it named exists from now on, what it dropped does not."""
-        if at >= len(asked.statements):
-            return
-        statement, named = asked.statements[at], self._named
-        match statement.kind:
-            case "prepare" | "declare":
-                inner = self._reader.inner(statement, self._meaning, named)
-                names, name = (named.statements, statement.prepared) if statement.kind == "prepare" else (named.cursors, statement.cursor)
-                if inner is not None and name is not None and len(names) < NAMES_MAX:
-                    names[name] = inner
-            case "deallocate":
-                _forget(named.statements, statement.prepared)
-            case "close":
-                _forget(named.cursors, statement.cursor)
-            case "discard":
-                named.statements.clear()
-                named.cursors.clear()
-            case _:
-                pass
-        if statement.changes_meaning and statement.kind not in ("set", "reset", "discard"):
-            self.answers.stale = True
+        """The statement at this place of a text ran."""
+        if at < len(asked.statements):
+            statement = asked.statements[at]
+            self._translator.ran(statement, self._meaning)
+            if statement.changes_meaning and statement.kind not in ("set", "reset", "discard"):
+                self.answers.stale = True
+
+    def _idle(self) -> None:
+        """No transaction: its portals are gone, but for cursors WITH HOLD."""
+        self._translator.named.portals.retain(lambda portal: portal.outlives)
 
     @property
     def _meaning(self) -> Meaning:
         return Meaning(self.answers.catalog, self.answers.search_path)
 
 
-def _rename(names: dict[str, T], name: str, value: T | None, step: Step) -> None:
-    """Give a name its new value at once, since later messages of the same pipeline use it; the step can
-    take it back, should upstream refuse or skip the message."""
-    before = names.get(name)
-
-    def put(what: T | None) -> None:
-        if what is None:
-            names.pop(name, None)
-        else:
-            names[name] = what
-
-    if value is not None and before is None and len(names) >= NAMES_MAX:
-        step.never = f"a session may hold {NAMES_MAX} names"
-    put(value)
-    step.undo = lambda: put(before)
-
-
-def _forget(names: dict[str, Asked], name: str | None) -> None:
-    if name is None:
-        names.clear()
-    else:
-        names.pop(name, None)
+def _worded(step: Step, refusal: Refusal) -> Refusal:
+    """A text that could not be parsed, and that no policy allows, is a syntax error to its author."""
+    asked = step.asked
+    if asked is not None and asked.error and refusal.code == "denied":
+        return replace(refusal, code="unparsable", reason=asked.error, position=asked.position)
+    return refusal

@@ -15,7 +15,7 @@ from interlock.approval import Approvals
 from interlock.config import LimitsConfig, PrincipalConfig
 from interlock.console import Console, create
 from interlock.evidence import Direction, Evidence, Keys
-from interlock.exchange import Effect, Held, Operation, Outcome, Permit, Refusal, Resource, Session
+from interlock.exchange import Effect, Fact, Held, Operation, Outcome, Permit, Refusal, Resource, Session
 from interlock.gate import Gate, connect_operation
 from interlock.identity import Directory, Identity, Proof
 from interlock.limits import Limits
@@ -94,12 +94,12 @@ class House:
     async def ask(self, session: Session, text: str, *, where: bool = True) -> Permit | Held | Refusal:
         """Ask to run a text: a DELETE if it says so, else a SELECT."""
         action = "sql.delete" if "DELETE" in text else "sql.select"
-        facts = {
+        facts: dict[str, Fact] = {
             "has_where": where,
             "statement_count": 1,
             "statement_kinds": frozenset({action[4:]}),
             "tables": frozenset({"public.customers"}),
-            "functions": frozenset[str](),
+            "functions": frozenset(),
         }
         effects = (Effect(action, "Table", "public.customers"),)
         operation = Operation("lines", session.resource, effects, facts, text.encode(), text.split(" WHERE")[0], text)

@@ -51,6 +51,8 @@ Who may issue tokens for others can act as them, approvals included: give `conso
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import BaseRoute, Mount
@@ -60,13 +62,14 @@ from interlock.console.api import Api
 from interlock.console.guard import Guard
 from interlock.console.pages import Pages
 from interlock.console.render import render
-from interlock.console.visits import Console, Explainer, Visits
+from interlock.console.visits import PROTOCOL, Console, Explainer, Visits
 
 BODY_BYTES_MAX = 64 * 1024
 
 
 def create(context: Console) -> list[BaseRoute]:
     """The console's routes. They answer every path (what is unknown with 404): put them after all others."""
+    context = replace(context, renderers={**context.renderers, PROTOCOL: render})
     visits = Visits(context)
     actions = Actions(context, visits)
     routes = [*Api(context, visits, actions).routes(), *Pages(context, visits, actions).routes()]

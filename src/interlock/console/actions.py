@@ -141,7 +141,7 @@ class Actions:
                 {
                     "id": rule.id,
                     "effect": rule.effect,
-                    "reason": rule.says,
+                    "reason": rule.reason,
                     "hold": sorted(rule.hold),
                     "place": rule.place,
                     "text": rule.text,

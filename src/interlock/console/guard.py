@@ -74,7 +74,7 @@ class Guard:
 
     def _known(self, host: str) -> bool:
         try:
-            return host.lower() == self._public or urlsplit(f"//{host}").hostname in _LOOPBACK
+            return (bool(host) and host.lower() == self._public) or urlsplit(f"//{host}").hostname in _LOOPBACK
         except ValueError:
             return False
 

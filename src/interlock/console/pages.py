@@ -86,16 +86,16 @@ class Pages:
             _, cookie = await self._visits.sign_in(form.get("token", "").strip(), client_of(request))
         except Exception as error:
             problem = problem_of(error)
-            return self._sign_in_page(target, f"{problem.reason}. {problem.ask}".removesuffix(". "), problem.status)
+            return self._sign_in_page(target, problem.reason, problem.status, ask=problem.ask)
         answer = RedirectResponse(_local(target), 303)
         cookies.put(answer, cookies.VISIT, cookie, https=self._https)
         cookies.drop(answer, cookies.FORM, https=self._https)
         return answer
 
-    def _sign_in_page(self, target: str, said: str, status: int = 200) -> Response:
+    def _sign_in_page(self, target: str, said: str, status: int = 200, ask: str = "") -> Response:
         """The form's token is bound to a fresh cookie, so that no other site can sign anybody in."""
         cookie = secrets.token_urlsafe(32)
-        answer = self._draw("signin.html", status, csrf=form_token(self._context.key, cookie), next=_local(target), said=said)
+        answer = self._draw("signin.html", status, csrf=form_token(self._context.key, cookie), next=_local(target), said=said, ask=ask)
         cookies.put(answer, cookies.FORM, cookie, https=self._https)
         return answer
 
@@ -130,11 +130,26 @@ class Pages:
     async def _session(self, request: Request, visit: Visit) -> Response:
         session_id = request.path_params["id"]
         after = whole(request.query_params, "after", -1, -1)
-        read = await self._do.timeline(visit, session_id, after, MOMENTS)
+        try:
+            read = await self._do.timeline(visit, session_id, after, MOMENTS)
+            refused = None
+        except Problem as problem:
+            if problem.status != 403:
+                raise
+            # Seeing that there is a session, and looking into it, are two rights.
+            read, refused = {"session": await self._do.session(visit, session_id), "moments": [], "next": None}, problem
         report = await self._do.verify(visit, session_id) if request.query_params.get("verify") == "1" else None
         may_end = read["session"]["state"] == "live" and self._do.may(visit, "console.revoke")
-        told = present.story(read["moments"])
-        return self._show(visit, "session.html", session=read["session"], told=told, next=read["next"], report=report, may_end=may_end)
+        return self._show(
+            visit,
+            "session.html",
+            session=read["session"],
+            told=present.story(read["moments"]),
+            next=read["next"],
+            refused=refused,
+            report=report,
+            may_end=may_end,
+        )
 
     async def _end(self, request: Request, visit: Visit, form: Mapping[str, str]) -> Response:
         session_id = request.path_params["id"]

@@ -12,5 +12,5 @@ def render(direction: Literal["up", "down", "gate"], data: bytes) -> list[str]:
         asked = json.loads(data)
         title = asked.pop("ask")
         return [f"{title} {json.dumps(asked)}" if asked else str(title)]
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, AttributeError, KeyError, TypeError):
         return [f"(unreadable bytes: {len(data)})"] if data else []

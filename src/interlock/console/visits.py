@@ -149,7 +149,7 @@ class Visits:
         try:
             return await self._gate.identify(Proof.of(secret, PROTOCOL))
         except IdentityError as error:
-            raise Problem(401, "identity", error.message, ask=error.hint) from None
+            raise Problem(401, "identity", f"{error.message}: {error.hint}" if error.hint else error.message) from None
 
     async def _open(self, principal: Principal, client: str, idle_s: float) -> Visit:
         session = self._gate.open(principal, OWN.name, PROTOCOL, client)

@@ -47,7 +47,7 @@ async def cancel(gate: Gate, protocol: StreamProtocol, permit: Permit, reached: 
     async with asyncio.timeout(CONNECT_S):
         link = await _dial(resource)
         try:
-            link.send([gate.login(permit, protocol.cancel(reached.pid, reached.key))])
+            link.send([gate.cancel(permit, protocol.cancel(reached.pid, reached.key))])
             while await link.read():
                 pass
         finally:

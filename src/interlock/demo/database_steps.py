@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from interlock.demo.stage import Stage, Step, claim, leaked, sensitive
 
 _ROWS = "FROM customers ORDER BY id LIMIT 5"
+_POLL_S = 0.1
 _END_S = 1.0
 """A revoked session ends within so many seconds."""
 
@@ -112,18 +114,16 @@ async def revoked(stage: Stage) -> str:
         async with stage.psql("alice", token).open() as psql:
             psql.write("SELECT 'here' AS alice_is;\nSELECT pg_sleep(60);\n")
             await psql.until("here")
-            while await stage.upstream(sleeping) == "0":
-                pass
+            await _becomes(stage, sleeping, "1")
             stage.teller.types("alice", "SELECT pg_sleep(60)   -- her laptop was stolen a minute ago")
             stage.teller.types("bob", f"revokes token {token_id} at the console")
-            await bob.delete(f"/api/tokens/{token_id}")
             since = time.monotonic()
+            await bob.delete(f"/api/tokens/{token_id}")
             await psql.until("FATAL|closed|terminat")
             took = time.monotonic() - since
             stage.teller.shows(_lines(psql.said, "FATAL", "HINT", "DETAIL"))
         claim(took < _END_S, f"the open session ends within {_END_S:.0f} s (it took {took:.1f} s)")
-        while await stage.upstream(sleeping) != "0":  # bounded by the step's deadline
-            pass
+        await _becomes(stage, sleeping, "0")
         again = await stage.psql("alice", token).run("SELECT 1 AS still_in")
         claim("FATAL" in again and "still_in" not in again, "the revoked token opens no new session")
     finally:
@@ -131,6 +131,12 @@ async def revoked(stage: Stage) -> str:
     return (
         f"her session ended {took * 1000:.0f} ms after the revocation, its query was cancelled upstream, the token opens nothing any more"
     )
+
+
+async def _becomes(stage: Stage, query: str, wanted: str) -> None:
+    """Wait until the database says so; the step's deadline bounds it."""
+    while await stage.upstream(query) != wanted:  # noqa: ASYNC110 - it is far away, in the database
+        await asyncio.sleep(_POLL_S)
 
 
 async def _truth(stage: Stage) -> tuple[set[str], list[str]]:

@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -184,18 +185,20 @@ class _Story:
 
     def _invite(self, stage: Stage, folder: Path) -> None:
         """What to try next. The tokens are good for this demo only, and for twelve hours at most."""
-        psql = shutil.which("psql") or str(stage.server.psql)
+        psql = shutil.which("psql") or _short(stage.server.psql)
+        interlock = shutil.which("interlock") or _short(Path(sys.executable).with_name("interlock"))
         alice, bob, claude = (stage.tokens[principal] for principal in PRINCIPALS)
         tell = self._teller
         tell.blank()
         tell.says("Now you. The house stays open until Ctrl-C.")
         for principal in PRINCIPALS:
             tell.line(principal, stage.tokens[principal])
-        tell.line("psql", f"PGPASSWORD={alice} {shlex.quote(psql)} -h {HOST} -p {stage.postgres_port} -U alice -d {RESOURCES[0]}")
+        tell.line("psql", f"PGPASSWORD={alice} {psql} -h {HOST} -p {stage.postgres_port} -U alice -d {RESOURCES[0]}")
         tell.line("MCP", f"{stage.url}/mcp   with the header  Authorization: Bearer {claude}")
         tell.line("", f'claude mcp add --transport http interlock {stage.url}/mcp --header "Authorization: Bearer {claude}"')
         tell.line("console", f"{stage.url}   sign in with bob's token, and answer what alice and claude ask for")
-        tell.line("", f"its API: curl -H 'Authorization: Bearer {bob}' {stage.url}/api/approvals")
+        tell.line("as bob", f"export INTERLOCK_URL={stage.url} INTERLOCK_TOKEN={bob}")
+        tell.line("", f"{interlock} approve    {interlock} sessions    {interlock} replay {stage.held_session}")
         tell.line("policy", f"{folder / 'policy' / 'demo.cedar'}   change it: it counts within a second")
         tell.line("log", f"{folder / 'gateway.log'}")
 
@@ -237,6 +240,11 @@ def _ready(stage: Stage) -> dict[str, object]:
         "tokens": stage.tokens,
         "upstream_dsn": stage.server.dsn(),
     }
+
+
+def _short(path: Path) -> str:
+    """A program's path for the shell, as seen from the current folder where it lies below it."""
+    return shlex.quote(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path))
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -103,3 +103,16 @@ def test_a_changed_folder_is_not_built_on(tmp_path: Path, spools: list[Spool]) -
     path.write_bytes(data)
     with pytest.raises(VerificationError):
         Archive.resume(tmp_path / "a", "s1", SECRET)
+
+
+def test_a_journal_with_a_torn_end_is_cut_and_written_on(tmp_path: Path, spools: list[Spool]) -> None:
+    archive = Archive(tmp_path / "a", "s1", SECRET)
+    archive.take(spools[0])
+    archive.spill()
+    path = tmp_path / "a" / "journal.msgpack"
+    path.write_bytes(path.read_bytes()[:-7])
+    resumed = Archive.resume(tmp_path / "a", "s1", SECRET)
+    for spool in spools:
+        resumed.take(spool)
+    assert seal_of(resumed, tmp_path)[0] == 15
+    assert seal_of(Archive.resume(tmp_path / "a", "s1", SECRET), tmp_path)[0] == 15

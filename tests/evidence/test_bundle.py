@@ -84,3 +84,16 @@ def test_what_is_not_sealed_or_not_logged_or_there_already(root: Path, tmp_path:
         await evidence.stop()
 
     run(main())
+
+
+def test_a_proof_has_one_spelling(root: Path) -> None:
+    path = root / "out" / "s4" / PROOF
+    whole = path.read_text()
+    try:
+        for old, new in (("index ", "index 0"), ("index ", "index +"), ("index ", ""), ("extra ", "")):
+            other = whole.replace(old, new)
+            assert other != whole
+            path.write_text(other)
+            assert not verify(root / "out" / "s4", vkey(root)).ok
+    finally:
+        path.write_text(whole)

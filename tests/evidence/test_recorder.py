@@ -359,3 +359,17 @@ def test_no_session_begins_on_a_disk_that_is_almost_full(tmp_path: Path, monkeyp
             assert evidence.failed == ""
 
     run(main())
+
+
+def test_what_waits_in_memory_is_bounded(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with recorder(tmp_path) as evidence:
+            evidence.open(session_of("s1"), {})
+            evidence.flush()
+            spool = evidence._writer.spools[-1].path
+            before = spool.stat().st_size
+            for _ in range(40):
+                evidence.record("s1", "down", 1, bytes(65_536))
+            assert spool.stat().st_size > before + 2_000_000, "flushed by itself, at each megabyte"
+
+    run(main())

@@ -128,10 +128,12 @@ def test_views_that_are_too_deep_too_many_or_broken_are_unknown() -> None:
     assert columns("SELECT secret FROM v0", view_catalog("SELECT secret FROM t")) == ["?"]
 
 
-def test_a_view_is_followed_once_per_catalog() -> None:
+def test_relations_are_looked_into_once_per_catalog() -> None:
     within = view_catalog("SELECT t.secret FROM public.t")
     assert columns("SELECT secret FROM v0", within) == ["t.secret v0.secret"]
-    assert set(within.views) == {20_001}
+    assert set(within.memo) == {20_000, 20_001}
+    within.memo.clear()
+    assert columns("SELECT secret FROM v0", within) == ["t.secret v0.secret"]
 
 
 def test_a_temporary_table_of_the_same_name_is_not_the_base_table() -> None:

@@ -86,6 +86,8 @@ def test_a_new_table_lies_in_the_first_schema() -> None:
         ("SELECT (u).evil FROM users u", {"sql.select public.users", "sql.opaque public.evil"}),
         ("SELECT email |=| name FROM users", {"sql.select public.users", "sql.opaque |=|"}),
         ("SELECT email || name FROM users", {"sql.select public.users"}),
+        ("SELECT id FROM users WHERE email |=| ANY (SELECT name FROM users)", {"sql.select public.users", "sql.opaque |=|"}),
+        ("SELECT id FROM users ORDER BY email USING |=|", {"sql.select public.users", "sql.opaque |=|"}),
         ("CALL evil(1)", {"sql.opaque public.evil"}),
         ("DO 'x'", {"sql.opaque"}),
     ],

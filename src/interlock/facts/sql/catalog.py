@@ -84,8 +84,8 @@ class Catalog:
     _temporary: Mapping[str, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
     _functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict, repr=False)
     _family: Mapping[int, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
-    views: dict[int, Rows] = field(default_factory=dict, repr=False)
-    """What lineage found out about each view of this catalog, by OID: a memo, at most one entry per view."""
+    memo: dict[int, Rows] = field(default_factory=dict, repr=False)
+    """What lineage found out about the relations of this catalog, by OID: at most one entry for each."""
 
     @classmethod
     def build(

@@ -174,6 +174,14 @@ class Collector:
             self.operators.add(strings(fields["name"]))
         self.walk(fields, ctes)
 
+    def _sublink(self, fields: Node, ctes: frozenset[str]) -> None:
+        self.operators |= {strings(fields["operName"])} if "operName" in fields else set()
+        self.walk(fields, ctes)
+
+    def _sort(self, fields: Node, ctes: frozenset[str]) -> None:
+        self.operators |= {strings(fields["useOp"])} if "useOp" in fields else set()
+        self.walk(fields, ctes)
+
     def _table_as(self, fields: Node, ctes: frozenset[str]) -> None:
         self.ask("sql.ddl", "Table", relation_name(fields["into"]["rel"]), new=True)
         if "ExecuteStmt" in fields["query"]:
@@ -307,6 +315,7 @@ _VISITORS: Mapping[str, Callable[[Collector, Any, frozenset[str]], None]] = Mapp
         "SelectStmt": Collector._select, "InsertStmt": Collector._insert, "UpdateStmt": Collector._update,
         "DeleteStmt": Collector._delete, "MergeStmt": Collector._merge, "RangeVar": Collector._range, "FuncCall": Collector._call,
         "A_Expr": Collector._operator, "ColumnRef": Collector._column, "A_Indirection": Collector._indirection,
+        "SubLink": Collector._sublink, "SortBy": Collector._sort,
         "CreateTableAsStmt": Collector._table_as, "CopyStmt": Collector._copy,
         "ExplainStmt": Collector._explain, "PrepareStmt": Collector._inner, "DeclareCursorStmt": Collector._inner,
         "VariableSetStmt": Collector._set,

@@ -16,6 +16,8 @@ from interlock.facts.sql.vocabulary import Call
 
 VIEW_DEPTH = 16
 """Deepest nesting of views that is followed."""
+FIRST_USER_OID = 16_384
+"""Objects below are PostgreSQL's own (FirstNormalObjectId): its views over catalogs are taken as tables."""
 
 
 class Tables(Expressions):
@@ -64,20 +66,24 @@ class Tables(Expressions):
         """The rows of a table or view. A view's column has its own name among its sources, and those of its query."""
         if relation is None:
             return OPAQUE
-        rows = base_rows(relation, self.catalog)
-        if relation.kind not in ("v", "m") or rows.rest is not None or relation.oid < 16384:
-            return rows
-        inside = self._view(relation)
-        if inside.rest is not None or len(inside.columns) != len(rows.columns):
-            return Rows(tuple(column._replace(sources=column.sources | ANYTHING) for column in rows.columns))
-        pairs = zip(rows.columns, inside.columns, strict=True)
-        return Rows(tuple(Column(own.name, own.sources | behind.sources, behind.direct) for own, behind in pairs))
+        known = self.catalog.memo.get(relation.oid)
+        if known is None:
+            known = base_rows(relation, self.catalog)
+            own = relation.oid < FIRST_USER_OID and relation.schema in ("pg_catalog", "information_schema")
+            if relation.kind in ("v", "m") and known.rest is None and not own:
+                known = self._with_query(known, relation)
+            self.catalog.memo[relation.oid] = known
+        return known
+
+    def _with_query(self, own: Rows, view: Relation) -> Rows:
+        behind = self._view(view)
+        if behind.rest is not None or len(behind.columns) != len(own.columns):
+            return Rows(tuple(column._replace(sources=column.sources | ANYTHING) for column in own.columns))
+        pairs = zip(own.columns, behind.columns, strict=True)
+        return Rows(tuple(Column(column.name, column.sources | inside.sources, inside.direct) for column, inside in pairs))
 
     def _view(self, relation: Relation) -> Rows:
         """The rows of a view's query. It is read with an empty path: definitions must be fetched with qualified names."""
-        known = self.catalog.views.get(relation.oid)
-        if known is not None:
-            return known
         if relation.definition is None:
             return OPAQUE
         tracer = type(self)(self.catalog, ("pg_catalog",))
@@ -90,7 +96,6 @@ class Tables(Expressions):
         except Unparsable:
             rows = OPAQUE
         self.work = tracer.work
-        self.catalog.views[relation.oid] = rows
         return rows
 
     def _function(self, fields: Node, scope: Scope) -> Item:

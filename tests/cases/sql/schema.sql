@@ -1,0 +1,26 @@
+-- The database of catalog.yaml, for the live comparison with a real server.
+create schema hr;
+create table users(id int primary key, email text, name text, phone text, meta jsonb);
+create table orders(id int primary key, user_id int, status text, twice int generated always as (user_id*2) stored, amount int);
+create table log(id int, note text);
+create table hr.staff(id int, email text, boss int);
+create type addr as (street text, city text);
+create table places(id int, at addr, tags text[]);
+create table events(day date, what text) partition by range(day);
+create table events_2024 partition of events for values from ('2024-01-01') to ('2025-01-01');
+create view v_users as select id, lower(email) as mail, name from users where phone is not null;
+create view v_orders as select v.mail as contact, o.* from v_users v join orders o on o.user_id=v.id;
+create materialized view m_users as select email as e, id from users;
+create function evil(users) returns text language plpgsql as $$begin return $1.email; end$$;
+create function evil(int) returns text language plpgsql volatile as $$begin return 'x'; end$$;
+create function two(int) returns table(a int, b text) language sql as 'select 1, email from users';
+create function plus_any(text,text) returns text language plpgsql immutable as $$begin return $1; end$$;
+create operator |=| (leftarg=text,rightarg=text,function=plus_any);
+insert into users select i, 'user'||i||'@x.org', 'Name'||(i%3), '+49'||i, jsonb_build_object('k', 'meta'||i, 'n', i) from generate_series(1,6) i;
+insert into orders(id,user_id,status,amount) select i, 1+i%6, (array['new','paid'])[1+i%2], i*10 from generate_series(1,9) i;
+insert into log values (1,'one'),(2,'two');
+insert into hr.staff values (1,'boss@x.org',null),(2,'a@x.org',1),(3,'b@x.org',2);
+insert into places values (1,row('s','c'),array['a','b']);
+insert into events values ('2024-05-05','x');
+refresh materialized view m_users;
+create sequence log_seq;

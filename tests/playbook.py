@@ -125,6 +125,11 @@ class Play:
     def allow(self) -> None:
         self.relay.answer([self.permit(operation) for operation in self.relay.questions])
 
+    def allow_all(self) -> None:
+        """Say yes for as long as there are questions."""
+        while self.relay.questions:
+            self.allow()
+
     def answer(self, *answers: str) -> None:
         """One word per question: `allow`, `deny`, `hold`."""
         words: list[Permit | Held | Refusal] = []
@@ -149,6 +154,9 @@ class Play:
 
     def upstream_gets(self, *messages: bytes) -> None:
         assert _joined(self.relay.to_upstream()) == b"".join(messages)
+
+    def upstream_sees(self) -> bytes:
+        return _joined(self.relay.to_upstream())
 
     def client_gets(self, *messages: bytes) -> None:
         assert _joined(self.relay.to_client()) == b"".join(messages)

@@ -92,11 +92,13 @@ class Names(Generic[T]):
         return len(self._known) + len(self._pending) >= NAMES_MAX
 
     def unsure(self, group: int, name: str | None = None) -> bool:
-        """Whether another pipeline than `group` gave this name (None: any name) and no answer has come."""
+        """Whether another pipeline than `group` was the last to give this name (None: any name), and no answer has come."""
         if not self._pending:
             return False
-        waiting = self._pending.values() if name is None else [self._pending.get(name, [])]
-        return any(change.group != group for changes in waiting for change in changes)
+        if name is None:
+            return any(changes[-1].group != group for changes in self._pending.values())
+        changes = self._pending.get(name)
+        return changes is not None and changes[-1].group != group
 
     def _settle(self, change: Rename[T]) -> None:
         pending = self._pending[change.name]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from mcp_types import CallToolResult, TextContent, Tool
 
-from interlock.errors import ProtocolError
-from interlock.exchange import Principal, Reply, Verdict
+from interlock.errors import ProtocolError, UpstreamError
+from interlock.exchange import Principal, Refusal, Reply, Verdict
 from interlock.gate import Gate, connect_operation
-from interlock.net.mcp_results import pending, refused
+from interlock.net.mcp_results import pending, unknown_resource
+from interlock.net.mcp_waiting import Waiting
 from interlock.net.memory import MemoryEnd
 from interlock.net.sessions import Conversations, Refused
 from interlock.protocols import PROTOCOLS
@@ -67,7 +69,7 @@ _TOOLS = (
 class DatabaseTools:
     """The gateway's own tools. `patience_s` is how long a held query keeps its client waiting."""
 
-    names = frozenset(tool.name for tool in _TOOLS)
+    schemas: Mapping[str, dict[str, Any]] = {tool.name: tool.input_schema for tool in _TOOLS}
 
     def __init__(self, gate: Gate, conversations: Conversations, patience_s: float) -> None:
         self._gate = gate
@@ -75,25 +77,29 @@ class DatabaseTools:
         self._patience_s = patience_s
 
     def tools(self, principal: Principal) -> list[Tool]:
-        """The tools that lead anywhere for this principal."""
-        databases = any(kind in PROTOCOLS for _, kind in self._usable(principal))
-        return [tool for tool in _TOOLS if databases or tool.name == "list_resources"]
+        """The tools that lead anywhere for this principal: none for one who may use nothing."""
+        kinds = {kind for _, kind in self._usable(principal)}
+        databases = any(kind in PROTOCOLS for kind in kinds)
+        return [tool for tool in _TOOLS if databases or (kinds and tool.name == "list_resources")]
 
-    async def call(self, principal: Principal, tool: str, arguments: dict[str, Any], client: str) -> CallToolResult:
-        """Raises `InterlockError`; a refusal or a failing statement is a result with `is_error`."""
+    async def call(self, principal: Principal, tool: str, arguments: dict[str, Any], client: str, waiting: Waiting) -> CallToolResult:
+        """A refused or failing statement is a result with `is_error`. Raises `Refused`, `Parked` or `InterlockError`."""
+        _check(tool, arguments)
         if tool == "list_resources":
             return self._list(principal)
         resource = _text(arguments, "resource")
         if tool == "describe_database":
-            question = PROTOCOLS[self._gate.registry.find(resource).kind].describe
-            return await self._ask(principal, resource, question, ROWS_MAX, client)
+            protocol = PROTOCOLS.get(self._gate.registry.find(resource).kind)
+            if protocol is None:
+                raise unknown_resource()
+            return await self._ask(principal, resource, protocol.describe, ROWS_MAX, client, waiting)
         rows = arguments.get("max_rows", ROWS_DEFAULT)
         if not isinstance(rows, int) or isinstance(rows, bool) or not 1 <= rows <= ROWS_MAX:
             raise ProtocolError(f"max_rows must be a whole number from 1 to {ROWS_MAX}", fault="client")
-        return await self._ask(principal, resource, _text(arguments, "sql"), rows, client)
+        return await self._ask(principal, resource, _text(arguments, "sql"), rows, client, waiting)
 
     def _usable(self, principal: Principal) -> list[tuple[str, str]]:
-        resources = self._gate.registry.all()
+        resources = [resource for resource in self._gate.registry.all() if resource.kind in PROTOCOLS or resource.kind == "mcp"]
         decisions = self._gate.foresee(principal, [connect_operation(resource) for resource in resources])
         return [(r.name, r.kind) for r, decision in zip(resources, decisions, strict=True) if decision.verdict is not Verdict.DENY]
 
@@ -102,21 +108,32 @@ class DatabaseTools:
         found = [{"name": name, "kind": kind, "labels": labels[name]} for name, kind in self._usable(principal)]
         return _result({"resources": found})
 
-    async def _ask(self, principal: Principal, resource: str, sql: str, rows: int, client: str) -> CallToolResult:
+    async def _ask(self, principal: Principal, resource: str, sql: str, rows: int, client: str, waiting: Waiting) -> CallToolResult:
+        """One question in a conversation of its own, so that no setting, temporary table or transaction outlives it."""
         protocol = PROTOCOLS.get(self._gate.registry.find(resource).kind)
         if protocol is None:
-            raise ProtocolError(f"{resource} is no database", fault="client", hint="list_resources names the databases")
+            raise unknown_resource()
         end = MemoryEnd(protocol.asker(REPLY_BYTES_MAX))
         try:
             conversation, *_ = await self._conversations.open(
                 protocol, principal, resource, "", end, f"mcp {client}", {}, patience_s=self._patience_s
             )
         except Refused as error:
-            return refused(error.refusal)
+            if error.refusal.code == "denied" and not error.refusal.rules:
+                raise unknown_resource() from None
+            raise
+        waiting.held = lambda: conversation.relay.held
         conversation.start()
         try:
             reply = await end.ask(sql, rows, self._patience_s + ANSWER_S)
+        except TimeoutError:
+            raise UpstreamError(f"{resource} did not answer within {ANSWER_S:g} s; the query is cancelled") from None
+        except UpstreamError:
+            if ended := conversation.session.ended:
+                raise Refused(Refusal("revoked", ended, fatal=True)) from None
+            raise
         finally:
+            waiting.held = lambda: None
             conversation.close("the question was answered")
             await conversation.over.wait()
         if conversation.parked is not None:
@@ -144,6 +161,13 @@ def _failed(reply: Reply) -> CallToolResult:
     lines = [part for part in (f"{reply.failed} (SQLSTATE {reply.code})", reply.detail, reply.hint) if part]
     data = {"status": "failed", "sqlstate": reply.code, "reason": reply.failed, "detail": reply.detail, "hint": reply.hint}
     return CallToolResult(content=[TextContent(type="text", text="\n".join(lines))], is_error=True, _meta={"interlock": data})
+
+
+def _check(tool: str, arguments: dict[str, Any]) -> None:
+    """A misspelt argument must not be overlooked: whoever asks for `maxrows: 1` does not want a hundred."""
+    known = DatabaseTools.schemas[tool]["properties"]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ProtocolError(f"{tool} takes no {unknown[0][:64]!r}", fault="client", hint=f"it takes: {', '.join(known) or 'nothing'}")
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:

@@ -22,6 +22,10 @@ STOP_S = 5.0
 """How long open requests may take to end when the gateway stops, in seconds."""
 
 
+REQUESTS_MAX = 1_000
+"""So many requests may be open at once; more are answered 503."""
+
+
 class _Server(uvicorn.Server):
     """Embedded: signals belong to whoever runs the gateway."""
 
@@ -45,6 +49,10 @@ class HttpListener:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # whoever connects is the client; a header cannot say otherwise
+                ws="none",
+                lifespan="on",
+                limit_concurrency=REQUESTS_MAX,
                 timeout_graceful_shutdown=int(STOP_S),
                 ssl_certfile=config.tls.certificate if config.tls else None,
                 ssl_keyfile=config.tls.key if config.tls else None,

@@ -2,84 +2,77 @@
 
 An agent finds the resources it may use, asks databases without a driver, and calls the tools of upstream servers.
 Every call is an operation of the bearer on its resource, through the same gate as psql. The SDK speaks the protocol
-in both eras; what goes up and comes down is taken from `Cleared` bytes only.
+in both eras, statelessly: no request can meet another one's answer. What goes up and comes down is taken from
+`Cleared` bytes only.
+
+    mcp (who asks, dispatch) ─┬─ database_tools ── sessions (a conversation per question, as psql has)
+                              └─ mcp_tools ── mcp_sessions (one per bearer and server) ── mcp_upstream
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import structlog
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams, Tool
+from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from interlock import __version__
-from interlock.errors import IdentityError, InterlockError, ResourceError
-from interlock.exchange import Held, Outcome, Permit, Principal, Refusal, Resource, Session, Verdict
-from interlock.gate import Gate, connect_operation
+from interlock.errors import IdentityError, InterlockError
+from interlock.exchange import Principal, Refusal, Resource
+from interlock.gate import Gate
 from interlock.identity import Proof
 from interlock.net.database_tools import DatabaseTools
 from interlock.net.mcp_results import pending, refused
-from interlock.net.mcp_upstream import McpUpstream
-from interlock.net.sessions import Conversations
-from interlock.protocols import mcp
+from interlock.net.mcp_sessions import Bearers
+from interlock.net.mcp_tools import UpstreamTools
+from interlock.net.mcp_upstream import CALL_S, McpUpstream
+from interlock.net.mcp_waiting import Context, Waiting, while_waiting
+from interlock.net.sessions import Conversations, Parked, Refused
 
 PATIENCE_S = 20.0
 """How long a held call keeps its client waiting; then it gets a pending result that the same call redeems."""
-PROGRESS_S = 2.0
-"""How often a waiting client hears that it still waits."""
-IDLE_S = 600.0
-"""A bearer's session on a resource is sealed after so long without a call."""
-SESSIONS_MAX = 1_000
-SEPARATOR = "__"
 BODY_BYTES_MAX = 4 * 1024 * 1024
+"""The largest request."""
+_INSTRUCTIONS = (
+    "Every call is decided by policy, recorded, and may be masked or held for a person's approval. "
+    "Begin with list_resources. A held call answers with an approval id: repeat exactly the same call once it is approved."
+)
 
 _log = structlog.get_logger("interlock.mcp")
-Context = ServerRequestContext[Any, Any]
-
-
-@dataclass(slots=True)
-class _Bearer:
-    """One bearer's session on one upstream server."""
-
-    session: Session
-    connect: Permit
-    used_at: float
-    calls: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class McpDoor:
-    """Build once; `lifespan` runs it; `app` is the ASGI application for `/mcp`."""
+    """Build once; `lifespan` runs it; `app` is the ASGI application for `/mcp`. `patience_s` and `call_s`: how long
+    people and upstream servers may take, in seconds."""
 
-    def __init__(self, gate: Gate, conversations: Conversations, public_url: str) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        conversations: Conversations,
+        public_url: str,
+        *,
+        patience_s: float = PATIENCE_S,
+        call_s: float = CALL_S,
+    ) -> None:
         self._gate = gate
-        self._databases = DatabaseTools(gate, conversations, PATIENCE_S)
-        registry = gate.registry
-        self._upstreams = {
-            resource.name: McpUpstream(resource, _environment(gate, resource), _credential(gate, resource))
-            for resource in registry.all()
-            if resource.kind == "mcp"
-        }
-        self._bearers: dict[tuple[str, str, str], _Bearer] = {}
-        self._opening: dict[tuple[str, str, str], asyncio.Lock] = {}
+        self._databases = DatabaseTools(gate, conversations, patience_s)
+        self._bearers = Bearers(gate, patience_s)
+        self._upstreams = [_upstream(gate, resource, call_s) for resource in gate.registry.all() if resource.kind == "mcp"]
+        self._tools = UpstreamTools(gate, self._upstreams, self._bearers, patience_s)
         server: Server[Any] = Server(
             "interlock",
             version=__version__,
-            instructions="Every call is decided by policy, recorded, and may be masked or held for a person's approval. "
-            "Begin with list_resources. A held call answers with an approval id: repeat exactly the same call once it is approved.",
+            instructions=_INSTRUCTIONS,
+            get_tool_input_schema=self._schema,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
@@ -97,29 +90,26 @@ class McpDoor:
         self.app: ASGIApp = self._authenticated
 
     @asynccontextmanager
-    async def lifespan(self) -> Any:
-        for upstream in self._upstreams.values():
+    async def lifespan(self) -> AsyncIterator[None]:
+        for upstream in self._upstreams:
             upstream.start()
-        sweeper = asyncio.create_task(self._sweep())
+        watch = asyncio.create_task(self._bearers.watch(), name="mcp sessions")
         try:
             async with self._manager.run():
                 yield
         finally:
-            sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
-            for key in list(self._bearers):
-                await self._close(key, "the gateway stops")
-            for upstream in self._upstreams.values():
-                await upstream.stop()
-
-    # -- who asks ------------------------------------------------------------------------------------------
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await self._bearers.close_all("the gateway stops")
+            await asyncio.gather(*(upstream.stop() for upstream in self._upstreams))
 
     async def _authenticated(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Verify the bearer on every request; nothing of an unidentified request is read further."""
+        """Verify the bearer on every request; nothing of an unidentified request is read further. Requests only: a
+        stream that a client leaves open would outlive its token."""
         if scope["type"] != "http":
             return
-        header = Request(scope).headers.get("authorization", "")
-        scheme, _, secret = header.partition(" ")
+        request = Request(scope)
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         try:
             if scheme.lower() != "bearer" or not secret:
                 raise IdentityError("a bearer token with audience mcp is needed")
@@ -129,143 +119,39 @@ class McpDoor:
             answer.headers["WWW-Authenticate"] = 'Bearer realm="interlock", error="invalid_token"'
             await answer(scope, receive, send)
             return
+        if request.method != "POST":
+            await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
+            return
         await self._manager.handle_request(scope, receive, send)
-
-    # -- what may be asked -----------------------------------------------------------------------------------
 
     async def _list_tools(self, context: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         principal = _principal(context)
-        tools = self._databases.tools(principal)
-        for upstream in self._upstreams.values():
-            try:
-                tools += await self._tools_of(principal, upstream, context)
-            except InterlockError as error:
-                _log.info("tools not listed", resource=upstream.resource.name, principal=principal.id, reason=error.message)
-        return ListToolsResult(tools=tools)
-
-    async def _tools_of(self, principal: Principal, upstream: McpUpstream, context: Context) -> list[Tool]:
-        """The server's tools that this principal may call, or have approved, under the resource's name."""
-        resource = upstream.resource
-        if self._gate.foresee(principal, [mcp.listing(resource)])[0].verdict is not Verdict.ALLOW:
-            return []
-        bearer = await self._bearer(principal, resource, _client_of(context))
-        permit = (await self._gate.admit(bearer.session, [mcp.listing(resource)]))[0]
-        if isinstance(permit, (Held, Refusal)):
-            return []
-        tools = await self._settled(permit, upstream.tools(permit.apply(permit.exchange.operation.content)))
-        foreseen = self._gate.foresee(principal, [mcp.call(resource, tool.name, {}) for tool in tools])
-        return [
-            tool.model_copy(update={"name": f"{resource.name}{SEPARATOR}{tool.name}"})
-            for tool, decision in zip(tools, foreseen, strict=True)
-            if decision.verdict is not Verdict.DENY
-        ]
+        try:
+            own = self._databases.tools(principal)
+            return ListToolsResult(tools=[*own, *await self._tools.tools(principal, _client_of(context))])
+        except Exception as error:
+            _log.error("tools not listed", principal=principal.id, exc_info=error)
+            return ListToolsResult(tools=[])
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        principal, client = _principal(context), _client_of(context)
+        """Whatever happens, the client gets a result in the gateway's own words; an exception would carry its own."""
+        principal, client, waiting = _principal(context), _client_of(context), Waiting()
         arguments = params.arguments or {}
+        tools = self._databases if params.name in self._databases.schemas else self._tools
         try:
-            if params.name in self._databases.names:
-                return await self._while_waiting(context, self._databases.call(principal, params.name, arguments, client))
-            name, _, tool = params.name.partition(SEPARATOR)
-            upstream = self._upstreams.get(name)
-            if upstream is None or not tool:
-                raise ResourceError("no such tool, or no right to use it", hint="list the tools again")
-            return await self._while_waiting(context, self._forward(principal, upstream, tool, arguments, client))
+            return await while_waiting(context, waiting, tools.call(principal, params.name, arguments, client, waiting))
+        except Refused as error:
+            return refused(error.refusal)
+        except Parked as error:
+            return pending(error.held)
         except InterlockError as error:
             return refused(Refusal("failed", error.message), error.hint)
+        except Exception as error:
+            _log.error("call failed", principal=principal.id, tool=params.name[:128], exc_info=error)
+            return refused(Refusal("failed", "the gateway failed; nothing more is forwarded"))
 
-    async def _forward(
-        self, principal: Principal, upstream: McpUpstream, tool: str, arguments: dict[str, Any], client: str
-    ) -> CallToolResult:
-        """One call of an upstream tool: decide, hold, send, mask, settle."""
-        bearer = await self._bearer(principal, upstream.resource, client)
-        answer = (await self._gate.admit(bearer.session, [mcp.call(upstream.resource, tool, arguments)]))[0]
-        if isinstance(answer, Held):
-            answer = await self._gate.wait(answer, patience_s=PATIENCE_S)
-        if isinstance(answer, Held):
-            return pending(answer)
-        if isinstance(answer, Refusal):
-            return refused(answer)
-        permit = answer
-        cleared_up = permit.apply(permit.exchange.operation.content)
-        self._gate.flush()
-        try:
-            result = await upstream.call(cleared_up)
-            document = msgspec.json.encode(result.model_dump(mode="json", by_alias=True, exclude_none=True))
-            cleared = self._gate.release(permit, mcp.JsonShape(tool, document)).apply(document)
-        except BaseException as error:
-            self._gate.settle(permit, Outcome.FAILED, type(error).__name__)
-            raise
-        self._gate.settle(permit, Outcome.FAILED if result.is_error else Outcome.DONE)
-        self._gate.flush()
-        return CallToolResult.model_validate_json(cleared.data)
-
-    async def _settled(self, permit: Permit, work: Awaitable[list[Tool]]) -> list[Tool]:
-        try:
-            tools = await work
-        except BaseException as error:
-            self._gate.settle(permit, Outcome.FAILED, type(error).__name__)
-            raise
-        self._gate.settle(permit, Outcome.DONE)
-        return tools
-
-    async def _while_waiting(self, context: Context, work: Awaitable[CallToolResult]) -> CallToolResult:
-        """Do the work; a client that asked for progress hears that it still waits."""
-        task = asyncio.ensure_future(work)
-        waited = 0.0
-        try:
-            while True:
-                done, _ = await asyncio.wait({task}, timeout=PROGRESS_S)
-                if done:
-                    return task.result()
-                waited += PROGRESS_S
-                with suppress(Exception):
-                    await context.session.report_progress(waited, None, "waiting: the call may be held for approval")
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-    # -- sessions --------------------------------------------------------------------------------------------
-
-    async def _bearer(self, principal: Principal, resource: Resource, client: str) -> _Bearer:
-        """The bearer's session on the resource; the first use connects, which policy decides."""
-        key = (principal.id, principal.proof, resource.name)
-        async with self._opening.setdefault(key, asyncio.Lock()):
-            bearer = self._bearers.get(key)
-            if bearer is not None and not bearer.session.ended:
-                bearer.used_at = time.monotonic()
-                return bearer
-            if bearer is not None:
-                await self._close(key, bearer.session.ended)
-            if len(self._bearers) >= SESSIONS_MAX:
-                raise ResourceError("too many MCP sessions are open", hint="try again later")
-            session = self._gate.open(principal, resource.name, "mcp", client)
-            answer = (await self._gate.admit(session, [connect_operation(resource)]))[0]
-            if isinstance(answer, Held):
-                answer = await self._gate.wait(answer)
-            if isinstance(answer, (Held, Refusal)):
-                reason = answer.reason if isinstance(answer, Refusal) else "not approved"
-                await self._gate.close(session, f"refused: {reason}")
-                raise ResourceError(reason)
-            self._bearers[key] = bearer = _Bearer(session, answer, time.monotonic())
-            return bearer
-
-    async def _close(self, key: tuple[str, str, str], reason: str) -> None:
-        bearer = self._bearers.pop(key, None)
-        self._opening.pop(key, None)
-        if bearer is not None:
-            await self._gate.close(bearer.session, reason)
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            now = time.monotonic()
-            for key, bearer in list(self._bearers.items()):
-                if bearer.session.ended:
-                    await self._close(key, bearer.session.ended)
-                elif now - bearer.used_at > IDLE_S:
-                    await self._close(key, "idle")
+    def _schema(self, name: str) -> Mapping[str, Any] | None:
+        return self._databases.schemas.get(name) or self._tools.schema(name)
 
 
 def _principal(context: Context) -> Principal:
@@ -285,9 +171,6 @@ def _host_of(public_url: str) -> list[str]:
     return [host] if host else []
 
 
-def _environment(gate: Gate, resource: Resource) -> Callable[[], Any]:
-    return lambda: gate.registry.environment(resource)
-
-
-def _credential(gate: Gate, resource: Resource) -> Callable[[], Any]:
-    return lambda: gate.registry.credential(resource)
+def _upstream(gate: Gate, resource: Resource, call_s: float) -> McpUpstream:
+    registry = gate.registry
+    return McpUpstream(resource, lambda: registry.environment(resource), lambda: registry.credential(resource), call_s=call_s)

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from mcp_types import CallToolResult, TextContent
 
+from interlock.errors import ResourceError
 from interlock.exchange import Held, Refusal
+
+
+def unknown_tool() -> ResourceError:
+    """What a client hears of a tool that is not there, and of one that nothing permits it."""
+    return ResourceError("no such tool, or no right to use it", hint="list the tools again")
+
+
+def unknown_resource() -> ResourceError:
+    """The same of a resource."""
+    return ResourceError("no such resource, or no right to use it", hint="list_resources names what you may use")
 
 
 def refused(refusal: Refusal, hint: str = "") -> CallToolResult:
@@ -21,13 +32,20 @@ def refused(refusal: Refusal, hint: str = "") -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text="\n".join(lines))], is_error=True, _meta={"interlock": data})
 
 
+def waiting_words(held: Held) -> str:
+    """What is waited for, and how it is approved."""
+    where = f"  or at {held.link}" if held.link else ""
+    return f"held: approval {held.id} is needed from {', '.join(sorted(held.groups))}. Approve with: interlock approve {held.id}{where}"
+
+
 def pending(held: Held) -> CallToolResult:
     """What a client gets whose call outlasted its patience."""
-    groups = sorted(held.groups)
-    text = (
-        f"held: approval {held.id} is needed from {', '.join(groups)}. Nothing was sent yet.\n"
-        f"Approve with: interlock approve {held.id}" + (f"  or at {held.link}" if held.link else "") + "\n"
-        "Then repeat exactly the same call."
-    )
-    data = {"status": "pending", "approval": held.id, "groups": groups, "link": held.link, "expires_at": held.expires_at}
+    text = f"{waiting_words(held)}\nNothing was sent yet. Once it is approved, repeat exactly the same call."
+    data = {
+        "status": "pending",
+        "approval": held.id,
+        "groups": sorted(held.groups),
+        "link": held.link,
+        "expires_at": held.expires_at,
+    }
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True, _meta={"interlock": data})

@@ -36,6 +36,14 @@ class Refused(Exception):  # noqa: N818 - it is the gate's word, not a failure
         self.refusal = refusal
 
 
+class Parked(Exception):  # noqa: N818 - see `Refused`
+    """Connecting is held, and the client's patience is over: the request stays open."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(held.id)
+        self.held = held
+
+
 class Conversations:
     """All open conversations of this process."""
 
@@ -61,7 +69,7 @@ class Conversations:
     ) -> tuple[Conversation, Reached, int, bytes]:
         """A conversation that is ready to `start`, what upstream reported, and the client's cancel key (id, key).
 
-        Raises `Refused`, or `InterlockError` where a station or upstream failed. `catalog` is given by the
+        Raises `Refused`, `Parked`, or `InterlockError` where a station or upstream failed. `catalog` is given by the
         catalog's own reader only; everybody else gets the one that is known or read now. `patience_s` is how long
         a held operation may keep this client waiting (None: as long as the request lives).
         """
@@ -69,7 +77,7 @@ class Conversations:
         try:
             if session.resource.kind != protocol.name:
                 raise ResourceError("no such resource, or no right to use it")
-            permit = await self._connect(session, place)
+            permit = await self._connect(session, place, patience_s)
             link, reached = await upstream.reach(self.gate, protocol, permit, place, settings)
         except BaseException as error:
             await self.gate.close(session, _why(error))
@@ -98,14 +106,15 @@ class Conversations:
         for _, conversation in list(self._open.values()):
             await conversation.over.wait()
 
-    async def _connect(self, session: Session, place: str) -> Permit:
+    async def _connect(self, session: Session, place: str, patience_s: float | None) -> Permit:
         title = f"connect to {place}" if place else "connect"
         answer = (await self.gate.admit(session, [connect_operation(session.resource, title)]))[0]
         if isinstance(answer, Held):
-            answer = await self.gate.wait(answer)
+            answer = await self.gate.wait(answer, patience_s=patience_s)
+        if isinstance(answer, Held):
+            raise Parked(answer)
         if isinstance(answer, Refusal):
             raise Refused(answer)
-        assert not isinstance(answer, Held)
         return answer
 
     def _converse(
@@ -190,6 +199,8 @@ def _why(error: BaseException) -> str:
     match error:
         case Refused():
             return f"refused: {error.refusal.reason}"
+        case Parked():
+            return f"held: {error.held.id} waits for approval"
         case InterlockError():
             return error.message
         case _:

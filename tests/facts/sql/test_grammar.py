@@ -80,6 +80,24 @@ def test_the_position_is_a_character(text: str, position: int) -> None:
     assert caught.value.position == position
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SELEC 1", 'syntax error at or near "SELEC"'),
+        ("SELECT (1;", 'syntax error at or near ";"'),
+        ("SELECT 'geheim4711", "unterminated quoted string"),
+        ("SELECT 1 FROM t 'geheim4711'", "syntax error"),
+        ("SELECT 1 FROM t 4711", "syntax error"),
+        ("SELECT $a$geheim4711", "unterminated dollar-quoted string"),
+        ("SELECT 1 FROM", "syntax error at end of input"),
+    ],
+)
+def test_the_message_quotes_no_literal(text: str, message: str) -> None:
+    with pytest.raises(Unparsable) as caught:
+        read(text)
+    assert caught.value.message == message
+
+
 def test_not_unicode() -> None:
     with pytest.raises(Unparsable):
         read("SELECT '\ud800'")

@@ -1,11 +1,15 @@
 """Reading SQL: text → statements → effects, filters and lineage, with PostgreSQL's own grammar.
 
 ```
-text ──read──▶ Script of Statements          syntax only, cached by text        postgres.py, grammar.py, statements.py
-Statement + Catalog + search_path ──▶ effects   what it would do to which objects   postgres.py, functions.py
-                                  ──▶ filters   which columns its predicates use    lineage.py
-                                  ──▶ trace     which base columns reach its output lineage.py
+text ─parse▶ trees ─read▶ Script of Statements      syntax only, cached by text
+Statement + Catalog + search_path ─▶ effects        what it would do to which objects
+                                  ─▶ filters        which columns its predicates use
+                                  ─▶ trace          which base columns reach its output
 ```
+
+Read in this order: `catalog` (what a database holds), `grammar` (text → tree, hostile input), `vocabulary` and `names` (words), `statements`
+with `predicate` and `copying` (what is asked, by syntax), `postgres` (Statement, `read`, `effects`), `functions` (the allow-list), then lineage:
+`scope` (names and columns), `relations` and `naming`, `expressions`, `tables` (FROM), `tracer` (queries), `lineage` (`trace`, `filters`).
 
 A catalog is a value that somebody else fetched (`catalog.py` says which rows). Nothing here guesses: text that cannot be
 parsed raises `Unparsable`, functions that are not known to be harmless are `sql.opaque`, columns that cannot be traced are None.

@@ -35,6 +35,7 @@ _CHAIN_LIMIT = 2_000
 _RUN = re.compile(rb"[~!@#^&|`?+\-*/%<>=]{256,}")
 """A run of operator characters: the scanner takes quadratic time where it begins a comment or ends with + or - again and again."""
 
+_WORD = re.compile(r'"[A-Za-z_][A-Za-z_0-9]{0,62}"|"[^\w\s\'"$]"')
 _CONSTANTS = frozenset({pb.ICONST, pb.FCONST, pb.SCONST, pb.USCONST, pb.BCONST, pb.XCONST})
 _COMMENTS = frozenset({pb.SQL_COMMENT, pb.C_COMMENT})
 _OPENING = frozenset({pb.ASCII_40, pb.ASCII_91})
@@ -54,7 +55,8 @@ _SETTINGS = frozenset({"VariableSetStmt", "AlterRoleSetStmt", "AlterDatabaseSetS
 
 class Unparsable(InterlockError):
     """Text that is not SQL as PostgreSQL reads it, or that is beyond a limit. `position` is the 1-based character
-    at which reading stopped, 0 where there is none. The message may quote the statement's own words."""
+    at which reading stopped, 0 where there is none. The message
+    may quote one word of the statement, never a literal."""
 
     def __init__(self, message: str, position: int = 0) -> None:
         super().__init__(message)
@@ -101,10 +103,16 @@ def _tree(data: bytes) -> bytes:
         if result.error:
             error = result.error.contents
             message = (error.message or b"syntax error").decode(errors="replace")
-            raise Unparsable(message, error.cursorpos)
+            raise Unparsable(_without_literal(message), error.cursorpos)
         return bytes(result.parse_tree)
     finally:
         lib.pg_query_free_parse_result(result)
+
+
+def _without_literal(message: str) -> str:
+    """PostgreSQL quotes the text where it stopped: a single word may stay, the rest may be a literal."""
+    said, _, quoted = message.partition(" at or near ")
+    return message if _WORD.fullmatch(quoted) else said
 
 
 def _character(data: bytes, offset: int) -> int:
@@ -117,7 +125,7 @@ def _scan(data: bytes) -> Sequence[pb.ScanToken]:
         tokens: Sequence[pb.ScanToken] = scan(data.decode()).tokens
         return tokens
     except PgQueryError as error:
-        raise Unparsable(error.message, error.cursorpos) from None
+        raise Unparsable(_without_literal(error.message), error.cursorpos) from None
 
 
 def _tokens(data: bytes) -> Sequence[pb.ScanToken]:

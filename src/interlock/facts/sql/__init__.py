@@ -7,9 +7,10 @@ Statement + Catalog + search_path ─▶ effects        what it would do to whic
                                   ─▶ trace          which base columns reach its output
 ```
 
-Read in this order: `catalog` (what a database holds), `grammar` (text → tree, hostile input), `vocabulary` and `names` (words), `statements`
-with `predicate` and `copying` (what is asked, by syntax), `postgres` (Statement, `read`, `effects`), `functions` (the allow-list), then lineage:
-`scope` (names and columns), `relations` and `naming`, `expressions`, `tables` (FROM), `tracer` (queries), `lineage` (`trace`, `filters`).
+Read in this order: `catalog` (what a database holds), `grammar` (text → tree, hostile input), `vocabulary` and `names`,
+`statements` with `predicate` and `copying` (what is asked, by syntax), `postgres` (Statement, `read`, `effects`), `functions`
+(the allow-list); then lineage: `scope` (names and columns), `relations`, `naming`, `expressions`, `tables` (FROM), `tracer`
+(queries), `lineage` (`trace`, `filters`).
 
 A catalog is a value that somebody else fetched (`catalog.py` says which rows). Nothing here guesses: text that cannot be
 parsed raises `Unparsable`, functions that are not known to be harmless are `sql.opaque`, columns that cannot be traced are None.

@@ -75,7 +75,6 @@ def _list(gateway: Gateway, *, everything: bool, as_json: bool) -> None:
             ]
             for each in requests
         ],
-        styles=["bold"],
     )
     if any(each["may_answer"] for each in requests):
         remark("answer with `interlock approve ID`, or `interlock approve ID --refuse`")

@@ -41,7 +41,7 @@ def connect(
     kind, name = _kind(resource, settings), principal
     if not kind or (kind == "postgres" and not name):
         gateway = Gateway(where, token)
-        name = name or str(gateway.get("whoami")["principal"])
+        name = name or _whoami(gateway)
         kind = kind or _kind_at(gateway, resource)
     if kind != "postgres":
         _print_mcp(f"{where}/mcp", resource, as_json=json)
@@ -75,6 +75,13 @@ def _postgres(resource: str, principal: str, url: str, config: Config | None) ->
     if not tls:
         return environment | {"PGSSLMODE": "disable"}
     return environment | {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": os.environ.get("INTERLOCK_CA") or "system"}
+
+
+def _whoami(gateway: Gateway) -> str:
+    try:
+        return str(gateway.get("whoami")["principal"])
+    except Refused as error:
+        raise Refused(error.message, code=error.code, hint="name yourself with --as PRINCIPAL") from error
 
 
 def _kind(resource: str, config: Config | None) -> str:

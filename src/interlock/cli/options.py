@@ -32,6 +32,7 @@ TokenFile = Annotated[
         "--token-file", envvar="INTERLOCK_TOKEN_FILE", help="File with your token (default: INTERLOCK_TOKEN itself).", show_default=False
     ),
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="Read the files, even with a token at hand.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _SPAN: Final = re.compile(r"([0-9]{1,9})(s|m|h|d)")

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from interlock.cli.failures import Unreachable
 from interlock.cli.gateway import Gateway
-from interlock.cli.options import AsJson, ConfigPath, TokenFile, Url, address, found_config, read_config, read_token
-from interlock.cli.show import VERDICTS, clean, count, remark, say, say_json
+from interlock.cli.options import AsJson, ConfigPath, Offline, TokenFile, Url, address, found_config, read_config, read_token
+from interlock.cli.show import VERDICTS, clean, count, remark, say, say_json, warn
 from interlock.errors import ConfigError
 
 Json = dict[str, Any]
@@ -21,7 +22,6 @@ On = Annotated[str, typer.Option("--on", metavar="RESOURCE", help="On which reso
 Action = Annotated[
     str, typer.Option("--action", help="Instead of a text: one action on the resource itself, such as connect.", show_default=False)
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask the files, even with a token at hand.")]
 
 
 @app.command()
@@ -68,10 +68,15 @@ def explain(
     if bool(text) == bool(action):
         raise ConfigError("give either a text or --action", hint='for example "DELETE FROM t", or --action connect')
     token = "" if offline else read_token(token_file)
-    if token:
-        asked: Json = {"as": subject, "on": on} | ({"text": text} if text else {"action": action})
-        said = Gateway(address(url, found_config(config)), token).post("policy", "explain", body=asked)
-    else:
+    asked: Json = {"as": subject, "on": on} | ({"text": text} if text else {"action": action})
+    try:
+        said = Gateway(address(url, found_config(config)), token).post("policy", "explain", body=asked) if token else None
+    except Unreachable as error:
+        if found_config(config) is None:
+            raise
+        warn(f"{error.message}; answered from the files")
+        said = None
+    if said is None:
         from interlock.cli.offline import explain as explain_offline
 
         said = explain_offline(read_config(config), subject, on, text, action)

@@ -14,34 +14,40 @@ import typer
 
 from interlock.cli import timeline
 from interlock.cli.gateway import Gateway
-from interlock.cli.options import AsJson, ConfigPath, TokenFile, Url, address, found_config, need_token, read_config, read_token
+from interlock.cli.options import AsJson, ConfigPath, Offline, TokenFile, Url, address, found_config, need_token, read_config, read_token
 from interlock.cli.show import remark, say, say_json, table, when
 
 Json = dict[str, Any]
-FROM_DISK = "read from the data folder (no token): the log does not learn of it"
+FROM_DISK = "read from the data folder: the log does not learn of it"
+SESSIONS_MAX = 1_000
 
 Live = Annotated[bool, typer.Option("--live", help="Only sessions that are open now.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="At most so many, the newest first.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=SESSIONS_MAX, help="At most so many, the newest first.")]
+By = Annotated[str, typer.Option("--by", metavar="PRINCIPAL", help="Only of this principal and its agents.", show_default=False)]
+On = Annotated[str, typer.Option("--on", metavar="RESOURCE", help="Only sessions on this resource.", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help=f"All that the client saw, not only {timeline.ROWS_SHOWN} lines per operation.")]
 
 
 def sessions(
     session: Annotated[str, typer.Argument(metavar="[ID]", help="Only this session.", show_default=False)] = "",
     live: Live = False,
+    by: By = "",
+    on: On = "",
     limit: Limit = 50,
+    offline: Offline = False,
     config: ConfigPath = None,
     url: Url = "",
     token_file: TokenFile = None,
     json: AsJson = False,
 ) -> None:
     """List sessions, the newest first, or show one: who, where, when, and what came of it."""
-    gateway = _gateway(config, url, token_file)
+    gateway = None if offline else _gateway(config, url, token_file)
     if session:
         found = [gateway.get("sessions", session)] if gateway else _read_one(config, session)
-    elif gateway:
-        found = gateway.get("sessions", limit=limit, live=int(live))["sessions"]
     else:
-        found = _read_many(config, limit, live=live)
+        wanted = SESSIONS_MAX if by or on else limit
+        found = gateway.get("sessions", limit=wanted, live=int(live))["sessions"] if gateway else _read_many(config, wanted, live=live)
+        found = [each for each in found if by in ("", each["principal"], each["owner"]) and on in ("", each["resource"])][:limit]
     if json:
         say_json(found[0] if session else {"sessions": found})
     elif session:
@@ -56,13 +62,14 @@ def sessions(
 def replay(
     session: Annotated[str, typer.Argument(metavar="ID", help="The session.")],
     everything: Everything = False,
+    offline: Offline = False,
     config: ConfigPath = None,
     url: Url = "",
     token_file: TokenFile = None,
     json: AsJson = False,
 ) -> None:
     """Replay a session: statements, decisions, approvals, and what the client saw, in order. Works while it is open, too."""
-    gateway = _gateway(config, url, token_file)
+    gateway = None if offline else _gateway(config, url, token_file)
     if gateway:
         summary, moments = gateway.get("sessions", session), _pages(gateway, session)
     else:
@@ -113,7 +120,7 @@ def _read_many(config: Path | None, limit: int, *, live: bool) -> list[Json]:
     from interlock.cli.offline import Recordings, as_json
 
     with Recordings(read_config(config).data) as recordings:
-        found = [as_json(each) for each in recordings.sessions(1_000 if live else limit)]
+        found = [as_json(each) for each in recordings.sessions(SESSIONS_MAX if live else limit)]
     return [each for each in found if each["state"] == "live"][:limit] if live else found
 
 
@@ -152,5 +159,4 @@ def _print(found: list[Json]) -> None:
             ]
             for each in found
         ],
-        styles=["bold"],
     )

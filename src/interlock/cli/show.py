@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from interlock.errors import InterlockError
@@ -72,19 +71,14 @@ def say_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not sys.stdout.isatty(), default=_plain) + "\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, styles: Sequence[str] = ()) -> None:
-    """A table. In a pipe: columns two spaces apart, nothing cut."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table: columns two spaces apart, nothing cut and nothing wrapped, so that an id is always whole."""
     cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     console = out()
-    if not console.is_terminal:
-        _plain_table([list(columns), *cells])
-        return
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        shown.add_column(column, style=styles[number] if number < len(styles) else "", overflow="fold")
+    console.print(_row(columns, widths, "bold"))
     for row in cells:
-        shown.add_row(*(Text(cell, VERDICTS.get(cell, "")) for cell in row))
-    console.print(shown, soft_wrap=False)
+        console.print(_row(row, widths))
 
 
 @contextmanager
@@ -113,10 +107,10 @@ def count(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
-def _plain_table(rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+def _row(cells: Sequence[str], widths: Sequence[int], style: str = "") -> Text:
+    line = Text("  ").join(Text(cell.ljust(width), style or VERDICTS.get(cell, "")) for cell, width in zip(cells, widths, strict=True))
+    line.rstrip()
+    return line
 
 
 def _plain(value: object) -> Any:

@@ -43,7 +43,7 @@ def lines(moments: Iterable[Json], *, everything: bool = False) -> Iterator[Line
         head = f"{clock(moment['at'])}  {f'#{exchange}' if exchange else '':<5} "
         if moment["kind"] == "recorded":
             for line in moment["lines"]:
-                if moment["direction"] == "down":
+                if moment["direction"] == "down" and exchange:
                     shown[exchange] += 1
                     if shown[exchange] > ROWS_SHOWN and not everything:
                         left_out[exchange] += 1

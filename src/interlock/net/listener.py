@@ -6,13 +6,14 @@ A client that is silent or half-open costs one bounded connection until its dead
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 
 import structlog
 
-from interlock.config import ListenerConfig, LimitsConfig
-from interlock.errors import IdentityError, InterlockError, ProtocolError
+from interlock.config import LimitsConfig, ListenerConfig
+from interlock.errors import ConfigError, IdentityError, InterlockError, ProtocolError
 from interlock.exchange import Refusal
 from interlock.identity import Proof
 from interlock.net.link import Link
@@ -48,8 +49,15 @@ class Listener:
         self.port = config.port
 
     async def start(self) -> None:
+        """Open the door. Raises `ConfigError` when the port cannot be had."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Link(self._accept), self._config.host, self._config.port)
+        host, port = self._config.host, self._config.port
+        try:
+            self._server = await loop.create_server(lambda: Link(self._accept), host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", hint="choose another postgres port"
+            ) from error
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -21,7 +21,15 @@ from interlock.demo.setup import shipped_policy
 STORY = [sys.executable, "-m", "interlock.demo"]
 STEPS = ["start", "masked", "no-way-around", "held-and-approved", "blocked", "mcp", "mcp-tickets", "predicates"]
 STEPS += ["replayed", "verified", "revoked"]
-REVEALING = '@id("oops") permit (principal, action == Action::"reveal", resource == DataClass::"email");\n'
+WRONG_POLICIES = {
+    "masked": ("// The demo's policy", '@id("oops") permit (principal, action == Action::"reveal", resource == DataClass::"email");\n//'),
+    "held-and-approved": ("when { !context.has_where };", "when { false };"),
+    "blocked": (
+        '@id("no-ddl") @reason',
+        '@id("oops") permit (principal, action == Action::"sql.ddl", resource);\n@id("no-ddl") @hold("dba") @reason',
+    ),
+}
+"""By the step that must fail: what is replaced in the policy, and by what."""
 UNDER_ANOTHER_POLICY = """
 import sys
 from pathlib import Path
@@ -61,13 +69,18 @@ def test_once_every_step_does_what_it_claims_and_nothing_stays_behind(tmp_path: 
     _assert_nothing_left(tmp_path, ready)
 
 
-def test_a_policy_that_reveals_breaks_the_claim_and_says_which(tmp_path: Path) -> None:
-    policy = tmp_path / "revealing.cedar"
-    policy.write_text(shipped_policy() + REVEALING)
+@pytest.mark.parametrize("step", WRONG_POLICIES)
+def test_a_wrong_policy_breaks_the_claim_and_the_story_says_which(tmp_path: Path, step: str) -> None:
+    right, wrong = WRONG_POLICIES[step]
+    assert shipped_policy().count(right) == 1
+    policy = tmp_path / "wrong.cedar"
+    policy.write_text(shipped_policy().replace(right, wrong))
     code, told, _ = _run(tmp_path, sys.executable, "-c", UNDER_ANOTHER_POLICY, str(policy))
     assert (code, told["ok"]) == (1, False)
-    assert [(step["name"], step["ok"]) for step in told["steps"]] == [("start", True), ("masked", False)]
-    assert "no real e-mail address" in told["steps"][-1]["detail"]
+    played = {each["name"]: each["ok"] for each in told["steps"]}
+    assert list(played) == STEPS[: STEPS.index(step) + 1]
+    assert [name for name, ok in played.items() if not ok] == [step]
+    assert "does not hold" in told["steps"][-1]["detail"]
     assert "@" not in json.dumps(told)
 
 

@@ -50,7 +50,8 @@ async def approved(stage: Stage) -> str:
         async with stage.psql("alice").open() as psql:
             stage.teller.types("alice", "BEGIN; DELETE FROM orders;")
             psql.write("BEGIN;\nDELETE FROM orders;\nSELECT count(*) AS orders_left FROM orders;\nROLLBACK;\n")
-            request = (await psql.until(r"approval (ap-\w+)")).group(1)
+            request = (await psql.until(r"approval (ap-\w+)|DELETE \d|ERROR")).group(1)
+            claim(request is not None, f"the DELETE is held: {psql.said.strip()}")
             stage.teller.shows(_lines(psql.said, "NOTICE", "HINT"))
             claim(await stage.count("orders") == before, "no row is gone while the DELETE waits")
             running = await stage.upstream("SELECT count(*) FROM pg_stat_activity WHERE usename = 'interlock' AND query ILIKE 'delete%';")
@@ -81,7 +82,12 @@ async def approved(stage: Stage) -> str:
 
 async def blocked(stage: Stage) -> str:
     stage.teller.types("claude", "DROP TABLE customers")
-    said = await stage.psql("claude").run("DROP TABLE customers", "SELECT count(*) AS customers FROM customers")
+    async with stage.psql("claude").open() as psql:
+        psql.write("DROP TABLE customers;\nSELECT count(*) AS customers FROM customers;\n")
+        answer = (await psql.until("ERROR|held:|DROP TABLE")).group()
+        claim(answer == "ERROR", f"claude's DROP TABLE is refused at once: {psql.said.strip()}")
+        psql.write_eof()
+        said = await psql.rest()
     stage.teller.shows(said)
     claim("42501" in said, "claude's DROP TABLE is refused with SQLSTATE 42501")
     claim("no-ddl" in said, "the refusal names its rule")

@@ -62,13 +62,35 @@ def test_a_story_has_one_card_per_exchange_in_order() -> None:
             entry(10, "close", reason="bye"),
         ]
     )
-    first, held, notice, dropped, last = told
+    first, held, dropped, last = told
     assert isinstance(first, Note) and "psql" in first.title and isinstance(last, Note) and "bye" in last.title
-    assert isinstance(notice, Note) and notice.lines == ["NOTICE: held"]
     assert isinstance(held, Card)
     assert (held.verdict, held.approved_by, held.rules, held.reasons) == ("approved", ["bob"], ["no-where"], ["no WHERE"])
-    assert (held.asked, held.seen, held.outcome, held.masked) == (["query: DELETE"], ["done: DELETE 3"], "done", {"email": 2})
+    assert (held.asked, held.seen) == (["query: DELETE"], ["NOTICE: held", "done: DELETE 3"])
+    assert (held.outcome, held.masked) == ("done", {"email": 2})
     assert isinstance(dropped, Card) and (dropped.verdict, dropped.reasons) == ("refused", ["no rule"])
+
+
+def test_what_is_said_around_an_answer_stands_with_it() -> None:
+    connect, words, prepare, execute = story(
+        [
+            entry(0, "intent", 1, operation="connect", verdict="allow"),
+            recorded(1, 0, "down", "setting a = b"),
+            recorded(2, 2, "up", "prepare"),
+            entry(3, "intent", 2, operation="query", verdict="allow"),
+            recorded(4, 3, "up", "execute"),
+            entry(5, "intent", 3, operation="query", verdict="allow"),
+            entry(6, "outcome", 2, outcome="done"),
+            recorded(7, 0, "down", "columns: a"),
+            recorded(8, 3, "down", "row: 1"),
+            entry(9, "outcome", 3, outcome="done"),
+            recorded(10, 0, "down", "done: SELECT 1"),
+        ]
+    )
+    assert isinstance(connect, Card) and connect.seen == []
+    assert isinstance(words, Note) and words.lines == ["setting a = b"]
+    assert isinstance(prepare, Card) and prepare.seen == []
+    assert isinstance(execute, Card) and execute.seen == ["a", "─", "1", "done: SELECT 1"]
 
 
 def test_a_refused_approval_is_a_refusal() -> None:

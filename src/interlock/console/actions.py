@@ -72,7 +72,7 @@ class Actions:
         async with self._visits.act(visit, "console.view", "list sessions") as act:
             found = self._gate.evidence.sessions(SESSIONS_MAX if live else min(limit, SESSIONS_MAX))
             chosen = [asdict(each) for each in found if not live or each.state == "live"][:limit]
-            act.said = f"{len(chosen)} sessions"
+            act.said = f"sessions: {len(chosen)}"
             return chosen
 
     async def session(self, visit: Visit, session_id: str) -> Json:
@@ -86,7 +86,7 @@ class Actions:
             summary = self._summary(session_id)
             await self._publish_view(visit, session_id)
             moments, following = await self._read(visit.principal, summary, after, min(limit, MOMENTS_MAX))
-            act.said = f"{len(moments)} moments"
+            act.said = f"moments: {len(moments)}"
             return {"session": asdict(summary), "moments": moments, "next": following}
 
     async def verify(self, visit: Visit, session_id: str) -> Json:
@@ -113,7 +113,7 @@ class Actions:
     async def approvals(self, visit: Visit, *, everything: bool = False) -> list[Json]:
         async with self._visits.act(visit, "console.view", "list approvals") as act:
             found = await (self._gate.approvals.history() if everything else self._gate.approvals.pending())
-            act.said = f"{len(found)} requests"
+            act.said = f"requests: {len(found)}"
             return [_request(each, visit.principal) for each in found]
 
     async def approval(self, visit: Visit, request_id: str) -> Json:

@@ -66,43 +66,60 @@ class Note:
 
 
 def story(moments: Iterable[Mapping[str, Any]]) -> list[Card | Note]:
-    """Moments (see the API) as cards and notes, each where its first moment was."""
+    """Moments (see the API) as cards and notes, each where its first moment was.
+
+    What a protocol says around an answer (names of columns, "done") belongs to no exchange in the recording. It is
+    shown with the rows that follow it, else with the exchange that was last decided or settled."""
     cards: dict[int, Card] = {}
     told: list[Card | Note] = []
+    last: Card | None = None
+    around: list[str] = []
+
+    def put_around() -> None:
+        if last is not None:
+            last.seen.extend(around)
+        elif around:
+            told.append(Note(moment["at"], "connection", list(around)))
+        around.clear()
+
     for moment in moments:
-        exchange, kind, facts = moment["exchange"], moment["kind"], moment["facts"]
-        if not exchange:
-            _note(told, moment)
+        exchange, kind, facts, lines = moment["exchange"], moment["kind"], moment["facts"], [*map(visible, moment["lines"])]
+        if not exchange and kind == "recorded":
+            around += lines
             continue
+        if not exchange:
+            put_around()
+            told.append(Note(moment["at"], _headline(kind, facts)))
+            continue
+        if moment["direction"] == "up":
+            put_around()
         card = cards.get(exchange)
         if card is None:
             card = cards[exchange] = Card(exchange, moment["at"])
             told.append(card)
-        if kind == "recorded":
-            (card.asked if moment["direction"] == "up" else card.seen).extend(map(visible, moment["lines"]))
-        else:
+        if kind != "recorded":
             _journal(card, kind, facts)
+            last = last if card.kind == "connect" else card
+        elif moment["direction"] == "up":
+            card.asked += lines
+        else:
+            card.seen += [*around, *lines]
+            around.clear()
+    put_around()
     for card in cards.values():
         card.cut = max(0, len(card.seen) - LINES_MAX)
         card.seen = table(card.seen[:LINES_MAX])
     return [each for each in told if isinstance(each, Note) or each.verdict or each.asked or each.seen]
 
 
-def _note(told: list[Card | Note], moment: Mapping[str, Any]) -> None:
-    facts = moment["facts"]
-    match moment["kind"]:
+def _headline(kind: str, facts: Mapping[str, Any]) -> str:
+    match kind:
         case "open":
-            told.append(Note(moment["at"], f"session opened from {facts.get('client', '')}, shown {facts.get('proof', '')}"))
+            return f"session opened from {facts.get('client', '')}, shown {facts.get('proof', '')}"
         case "close" | "recovered":
-            told.append(Note(moment["at"], f"session ended: {facts.get('reason', '')}"))
-        case "recorded":
-            if moment["lines"]:
-                last = told[-1] if told else None
-                if not isinstance(last, Note) or last.title != "connection":
-                    told.append(last := Note(moment["at"], "connection"))
-                last.lines.extend(moment["lines"])
-        case other:
-            told.append(Note(moment["at"], f"{other}: {', '.join(f'{name} {value}' for name, value in facts.items())}"))
+            return f"session ended: {facts.get('reason', '')}"
+        case _:
+            return f"{kind}: {', '.join(f'{name} {value}' for name, value in facts.items())}"
 
 
 def _journal(card: Card, kind: str, facts: Mapping[str, Any]) -> None:

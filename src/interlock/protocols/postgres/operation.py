@@ -114,6 +114,7 @@ class Reader:
 
     def __init__(self, resource: Resource, statement_bytes_max: int) -> None:
         self._resource = resource
+        self._classed = frozenset(name.casefold() for name in resource.classes)
         self._bytes_max = statement_bytes_max
         self._cache: OrderedDict[tuple[str, Meant], Asked] = OrderedDict()
 
@@ -239,14 +240,18 @@ class Reader:
 
     def _filters(self, statement: Statement, meaning: Meaning) -> list[Effect]:
         """Use of a classed column in a predicate is an effect of its own: it can tell the value bit by bit."""
-        classed = self._resource.classes
-        if not classed:
+        if not self._classed:
             return []
-        found: list[Effect] = []
-        for column, use in sorted(lineage.filters(statement, meaning.catalog, meaning.path)):
-            if column in classed or column.split(".", 1)[-1] in classed:
-                found.append(Effect("filter.equal" if use == "equal" else "filter", "Column", column))
-        return found
+        uses = sorted(lineage.filters(statement, meaning.catalog, meaning.path))
+        return [Effect("filter.equal" if use == "equal" else "filter", "Column", column) for column, use in uses if self._may_tell(column)]
+
+    def _may_tell(self, column: str) -> bool:
+        """Whether the resource's map of classes covers `schema.table.column`; `*` could be any column."""
+        parts = column.casefold().split(".")
+        if len(parts) != 3:
+            return True
+        schema, table, name = parts
+        return not self._classed.isdisjoint((f"{table}.{name}", f"{schema}.{table}.{name}", f"{table}.*", f"{schema}.{table}.*"))
 
 
 def foresee(resource: Resource, text: str, catalog: Catalog, search_path: tuple[str, ...] | None, statement_bytes_max: int) -> Foreseen:

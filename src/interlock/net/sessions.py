@@ -6,6 +6,7 @@ gateway's own: random, one per conversation, and of no use for any other.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 import time
@@ -28,7 +29,7 @@ CATALOG_BYTES_MAX = 256 * 1024 * 1024
 """The largest answer to a question about the catalog."""
 
 
-class Refused(Exception):  # noqa: N818 - it is the gate's word, not a failure
+class Refused(Exception):
     """Connecting was refused; tell the client."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -36,7 +37,7 @@ class Refused(Exception):  # noqa: N818 - it is the gate's word, not a failure
         self.refusal = refusal
 
 
-class Parked(Exception):  # noqa: N818 - see `Refused`
+class Parked(Exception):
     """Connecting is held, and the client's patience is over: the request stays open."""
 
     def __init__(self, held: Held) -> None:
@@ -49,9 +50,10 @@ class Conversations:
 
     def __init__(self, gate: Gate, limits: LimitsConfig) -> None:
         self.gate = gate
-        self.catalogs = Catalogs(self._load_catalog, time.monotonic)
+        self.catalogs = Catalogs(self._read_catalog, time.monotonic)
         self._limits = limits
         self._open: dict[int, tuple[bytes, Conversation]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def open(
         self,
@@ -85,7 +87,9 @@ class Conversations:
         try:
             key = (session.resource.name, place or str(session.resource.settings.get("database", "")))
             known = catalog if catalog is not None else await self.catalogs.get(key)
-            conversation = self._converse(protocol, session, permit, end, link, reached, key, known, patience_s)
+            conversation = self._converse(protocol, session, permit, end, link, reached, known, patience_s)
+            if catalog is None:
+                self._follow(key, conversation)
         except BaseException as error:
             link.abort()
             await self.gate.close(session, _why(error))
@@ -105,6 +109,7 @@ class Conversations:
             conversation.end(Refusal("revoked", reason, fatal=True))
         for _, conversation in list(self._open.values()):
             await conversation.over.wait()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _connect(self, session: Session, place: str, patience_s: float | None) -> Permit:
         title = f"connect to {place}" if place else "connect"
@@ -125,7 +130,6 @@ class Conversations:
         end: End,
         link: Link,
         reached: Reached,
-        key: Key,
         catalog: Catalog,
         patience_s: float | None,
     ) -> Conversation:
@@ -140,16 +144,14 @@ class Conversations:
         )
         if reached.rest:
             relay.receive_upstream(reached.rest)
-        learner = Learner(relay.refresh)
-        self.catalogs.follow(key, learner)
 
         async def relearn() -> Catalog:
-            return await self.catalogs.relearn(key)
+            return catalog
 
         async def cancel() -> None:
             await upstream.cancel(self.gate, protocol, permit, reached)
 
-        conversation = Conversation(
+        return Conversation(
             self.gate,
             protocol,
             session,
@@ -162,8 +164,20 @@ class Conversations:
             on_over=self._forget,
             patience_s=patience_s,
         )
-        conversation.learner = learner
-        return conversation
+
+    def _follow(self, key: Key, conversation: Conversation) -> None:
+        """Names in this conversation mean what the newest catalog says, until it is over."""
+        learner = Learner(conversation.relay.refresh)
+
+        async def leave() -> None:
+            await conversation.over.wait()
+            await self.catalogs.leave(key, learner)
+
+        conversation.relearn = lambda: self.catalogs.relearn(key)
+        self.catalogs.follow(key, learner)
+        task = asyncio.get_running_loop().create_task(leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _register(self, conversation: Conversation, key_bytes: int) -> tuple[int, bytes]:
         pid = secrets.randbelow(2**31 - 1) + 1
@@ -177,22 +191,38 @@ class Conversations:
     def _forget(self, conversation: Conversation) -> None:
         self._open.pop(conversation.pid, None)
 
-    async def _load_catalog(self, key: Key, version: int) -> Catalog:
-        """Ask the database what it holds, as principal `interlock`, through the gate."""
+    async def _read_catalog(self, key: Key) -> CatalogReader:
+        """A connection that asks the database what it holds, as principal `interlock`, through the gate."""
         resource_name, place = key
         protocol = PROTOCOLS[self.gate.registry.find(resource_name).kind]
         end = MemoryEnd(protocol.asker(CATALOG_BYTES_MAX))
         own = self.gate.identity.own()
-        conversation, *_ = await self.open(protocol, own, resource_name, place, end, "catalog", {}, catalog=Catalog())
+        settings = protocol.catalog_settings
+        conversation, *_ = await self.open(protocol, own, resource_name, place, end, "catalog", settings, catalog=Catalog())
         conversation.start()
-        try:
-            first = [await end.ask(question) for question in protocol.catalog_first]
-            conversation.relay.refresh(protocol.catalog_of(first, (), version))
-            second = [await end.ask(question) for question in protocol.catalog_second]
-            return protocol.catalog_of(first, second, version)
-        finally:
-            conversation.close("the catalog was read")
-            await conversation.over.wait()
+        return CatalogReader(protocol, end, conversation)
+
+
+class CatalogReader:
+    """See `catalogs.Reader`."""
+
+    def __init__(self, protocol: StreamProtocol, end: MemoryEnd, conversation: Conversation) -> None:
+        self._protocol = protocol
+        self._end = end
+        self._conversation = conversation
+
+    async def system(self) -> Catalog:
+        answers = [await self._end.ask(question) for question in self._protocol.catalog_system]
+        return self._protocol.catalog_of(None, answers, 0)
+
+    async def user(self, system: Catalog, version: int) -> Catalog:
+        self._conversation.relay.learn(system)
+        answers = [await self._end.ask(question) for question in self._protocol.catalog_user]
+        return self._protocol.catalog_of(system, answers, version)
+
+    async def close(self) -> None:
+        self._conversation.close("the catalog was read")
+        await self._conversation.over.wait()
 
 
 def _why(error: BaseException) -> str:

@@ -28,16 +28,17 @@ from interlock.exchange import (
 )
 from interlock.facts.sql.catalog import Catalog
 from interlock.gate import Gate
-from interlock.net.catalogs import Learner
 from interlock.net.link import Link
 from interlock.protocols.stream import StreamProtocol, StreamRelay
 
 BACKLOG_BYTES_MAX = 1024 * 1024
 """Client bytes that may wait inside the relay before the gateway stops reading."""
+LATE_BYTES_MAX = 1024 * 1024
+"""Bytes for the client that may wait for the disk (`strict`) before the gateway stops reading from upstream."""
 NOTICE_EVERY_S = 15.0
 """How often a client that waits for an approval is told so."""
 HANG_UP_S = 5.0
-"""How long a closed conversation may take to write what is left."""
+"""How long a conversation that is over may take to cancel what runs upstream, and to write what is left, in seconds each."""
 
 _log = structlog.get_logger("interlock.stream")
 
@@ -101,20 +102,22 @@ class Conversation:
         self.relay = relay
         self.over = asyncio.Event()
         self.pid = 0
-        self.learner: Learner | None = None
-        """Kept so that new catalogs reach the relay for as long as the conversation lasts."""
+        self.relearn = relearn
+        """A catalog that is younger than the call."""
         self._gate = gate
         self._protocol = protocol
         self._connect = connect
         self._client = client
         self._upstream = upstream
         self._cancel = cancel
-        self._relearn = relearn
         self._on_over = on_over
         self._task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._strict = session.resource.durability is Durability.STRICT
+        self._client_full = False
+        self._upstream_full = False
         self._late: list[Cleared] = []
+        self._late_bytes = 0
         self._late_task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -183,10 +186,7 @@ class Conversation:
             return
         if self._task is None and (relay.questions or relay.held is not None or relay.wants_catalog):
             self._task = asyncio.get_running_loop().create_task(self._attend())
-        if relay.backlog_bytes > BACKLOG_BYTES_MAX:
-            self._client.pause()
-        elif not relay.busy:
-            self._client.resume()
+        self._throttle()
 
     def _send_down(self, cleared: list[Cleared]) -> None:
         if not self._strict:
@@ -194,6 +194,7 @@ class Conversation:
             self._client.send(cleared)
             return
         self._late += cleared
+        self._late_bytes += sum(len(piece.data) for piece in cleared)
         if self._late_task is None:
             self._late_task = asyncio.get_running_loop().create_task(self._send_durably())
 
@@ -201,9 +202,10 @@ class Conversation:
         """`strict`: what goes down is on disk first."""
         try:
             while self._late:
-                cleared, self._late = self._late, []
+                cleared, self._late, self._late_bytes = self._late, [], 0
                 await self._gate.durable(self.session)
                 self._client.send(cleared)
+                self._throttle()
         except Exception as error:
             self._fail(error)
         finally:
@@ -221,7 +223,7 @@ class Conversation:
                 elif (held := relay.held) is not None:
                     relay.resolve(await self._hold(held))
                 elif relay.wants_catalog:
-                    relay.learn(await self._relearn())
+                    relay.learn(await self.relearn())
                 else:
                     break
                 self._drive()
@@ -265,30 +267,41 @@ class Conversation:
     async def _cancel_upstream(self) -> None:
         try:
             await self._cancel()
-        except (OSError, InterlockError) as error:
+        except (OSError, TimeoutError, InterlockError) as error:
             _log.warning("cancel failed", session=self.session.id, error=type(error).__name__)
 
     # -- back-pressure -----------------------------------------------------------------------------------------
 
     def _client_blocked(self, blocked: bool) -> None:
-        if blocked:
+        self._client_full = blocked
+        self._throttle()
+
+    def _upstream_blocked(self, blocked: bool) -> None:
+        self._upstream_full = blocked
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """Each side is read only while what it says can go on."""
+        if self._upstream_full or self.relay.backlog_bytes > BACKLOG_BYTES_MAX:
+            self._client.pause()
+        else:
+            self._client.resume()
+        if self._client_full or self._late_bytes > LATE_BYTES_MAX:
             self._upstream.pause()
         else:
             self._upstream.resume()
 
-    def _upstream_blocked(self, blocked: bool) -> None:
-        if blocked:
-            self._client.pause()
-        else:
-            self._client.resume()
-
     # -- ends ----------------------------------------------------------------------------------------------------
 
     def end(self, refusal: Refusal) -> None:
-        """End now: tell the client why, in its protocol; cancel what runs upstream."""
+        """End now: tell the client why, in its protocol; cancel what runs upstream. Never raises: whoever ends
+        sessions must be able to end the next one, too."""
         if self._closing:
             return
-        self._client.send([self._gate.say(self.session, self._protocol.refuse(refusal))])
+        try:
+            self._client.send([self._gate.say(self.session, self._protocol.refuse(refusal))])
+        except Exception as error:
+            _log.error("the client could not be told", session=self.session.id, error=type(error).__name__)
         self.close(refusal.reason)
 
     def _fail(self, error: BaseException) -> None:
@@ -298,10 +311,7 @@ class Conversation:
         else:
             reason = "the gateway failed; nothing more is forwarded"
             _log.error("session failed", session=self.session.id, exc_info=error)
-        try:
-            self.end(Refusal("failed", reason, fatal=True))
-        except InterlockError:
-            self.close(reason)
+        self.end(Refusal("failed", reason, fatal=True))
 
     def close(self, reason: str) -> None:
         """Both sides are over. What is held is withdrawn, what runs upstream is cancelled, evidence is sealed."""
@@ -316,6 +326,8 @@ class Conversation:
         try:
             if self.relay.busy and not self._upstream.closed:
                 await asyncio.wait_for(self._cancel_upstream(), HANG_UP_S)
+            if self._late_task is not None:
+                await asyncio.wait({self._late_task}, timeout=HANG_UP_S)
         except TimeoutError:
             _log.warning("cancel timed out", session=self.session.id)
         finally:

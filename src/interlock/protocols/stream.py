@@ -166,8 +166,8 @@ class RelayMaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamProtocol:
-    """One protocol over its own stream. `catalog_first` and `catalog_second` are the rounds of questions
-    whose answers `catalog_of` turns into a catalog (`version` handed in)."""
+    """One protocol over its own stream. `catalog_system` and `catalog_user` are the questions
+    about what no user changes and about the rest, asked in a session with `catalog_settings`."""
 
     name: str
     door: Callable[[bool, bool], Door]
@@ -176,14 +176,16 @@ class StreamProtocol:
     """(credential, place, settings, use TLS, random nonce of printable text)"""
     relay: RelayMaker
     asker: Callable[[int], StreamAsker]
-    cancel: Callable[[int, bytes], bytes]
-    """The first and only packet of a cancel connection: (pid, key)"""
+    cancel: Callable[[int, bytes, bool], Reach]
+    """What is said on a connection that only cancels another one's work: (pid, key, use TLS)"""
     refuse: Callable[[Refusal], bytes]
     render: Callable[[str, bytes], list[str]]
-    catalog_first: Sequence[str]
-    catalog_second: Sequence[str]
+    catalog_settings: Mapping[str, str]
+    catalog_system: Sequence[str]
+    catalog_user: Sequence[str]
     foresee: Callable[[Resource, str, Catalog, tuple[str, ...] | None, int], Foreseen]
     """What a text would ask, for explanations: (resource, text, catalog, search path if known, longest text in bytes)"""
     describe: str
     """The question whose answer describes the database's tables to an agent."""
-    catalog_of: Callable[[Sequence[Reply], Sequence[Reply], int], Catalog]
+    catalog_of: Callable[[Catalog | None, Sequence[Reply], int], Catalog]
+    """(what `catalog_system` gave, or None to make that; the answers; version)"""

@@ -96,13 +96,15 @@ class Catalog:
         inherits: Iterable[tuple[int, int]] = (),
         *,
         version: int = 0,
+        base: Catalog | None = None,
     ) -> Catalog:
-        """A catalog from plain rows (shapes: see the module). Columns of unknown relations are ignored."""
+        """A catalog from plain rows (shapes: see the module), added to what `base` holds (what initdb made, read
+        once). Columns of unknown relations are ignored."""
         attributes: dict[int, list[CatalogColumn]] = {}
         for relation_oid, attnum, column, type_oid, *generated in columns:
             attributes.setdefault(relation_oid, []).append(CatalogColumn(column, attnum, type_oid, *generated))
-        by_oid: dict[int, Relation] = {}
-        by_name: dict[tuple[str, str], Relation] = {}
+        by_oid: dict[int, Relation] = dict(base._by_oid) if base else {}
+        by_name: dict[tuple[str, str], Relation] = dict(base._by_name) if base else {}
         temporary: dict[str, list[Relation]] = {}
         for oid, schema, name, kind, definition in relations:
             ordered = tuple(sorted(attributes.get(oid, ()), key=lambda column: column.attnum))
@@ -113,12 +115,13 @@ class Catalog:
         by_function: dict[str, list[Function]] = {}
         for row in functions:
             by_function.setdefault(row[1], []).append(Function(*row))
+        known = base._functions if base else {}
         return cls(
             version,
             by_oid,
             by_name,
             {name: tuple(found) for name, found in temporary.items()},
-            {name: tuple(found) for name, found in by_function.items()},
+            {**known, **{name: (*known.get(name, ()), *found) for name, found in by_function.items()}},
             _families(by_oid, inherits),
         )
 

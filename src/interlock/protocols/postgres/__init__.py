@@ -19,9 +19,8 @@ Authentication), protocol 3.2 as of PostgreSQL 18.
 from interlock.exchange import Permit, Port
 from interlock.facts.sql.catalog import Catalog
 from interlock.protocols.postgres import catalog as catalogs
-from interlock.protocols.postgres import wire
 from interlock.protocols.postgres.ask import Asker
-from interlock.protocols.postgres.door import Door, Reach, refuse
+from interlock.protocols.postgres.door import Canceller, Door, Reach, refuse
 from interlock.protocols.postgres.operation import foresee
 from interlock.protocols.postgres.relay import Relay
 from interlock.protocols.postgres.reply import render
@@ -49,11 +48,12 @@ PROTOCOL = StreamProtocol(
     reach=Reach,
     relay=_relay,
     asker=Asker,
-    cancel=wire.cancel_request,
+    cancel=Canceller,
     refuse=refuse,
     render=render,
-    catalog_first=catalogs.FIRST,
-    catalog_second=catalogs.SECOND,
+    catalog_settings=catalogs.SETTINGS,
+    catalog_system=catalogs.SYSTEM,
+    catalog_user=catalogs.USER,
     catalog_of=catalogs.build,
     foresee=foresee,
     describe=catalogs.DESCRIBE,

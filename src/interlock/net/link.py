@@ -11,10 +11,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from interlock.errors import ProtocolError
 from interlock.exchange import Cleared
 
 LOGIN_BYTES_MAX = 128 * 1024
 """What a peer may send ahead during login; more pauses it."""
+HANG_UP_S = 5.0
+"""How long a peer may take to read what is left when a connection is closed, in seconds."""
 
 
 class Link(asyncio.Protocol):
@@ -95,8 +98,11 @@ class Link(asyncio.Protocol):
             self._transport.writelines([piece.data for piece in cleared])
 
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> None:
-        """Upgrade. Bytes that came before the upgrade are an error of the caller's protocol (it must check)."""
+        """Upgrade. Raises `ProtocolError` when bytes came before it: read under TLS afterwards, they would pass for
+        protected ones (CVE-2021-23214, CVE-2021-23222)."""
         assert self._transport is not None
+        if self._ahead:
+            raise ProtocolError("bytes came before the TLS handshake", fault="client" if server_side else "upstream")
         loop = asyncio.get_running_loop()
         upgraded = await loop.start_tls(self._transport, self, context, server_side=server_side, server_hostname=hostname)
         if upgraded is None:
@@ -118,12 +124,13 @@ class Link(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Send what is written, then end."""
-        if self._transport is not None:
+        """Send what is written, then end; a peer that does not read it ends after `HANG_UP_S` all the same."""
+        if self._transport is not None and not self.closed:
             self._transport.close()
+            asyncio.get_running_loop().call_later(HANG_UP_S, self.abort)
 
     def abort(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self.closed:
             self._transport.abort()
 
     def _wake(self) -> None:

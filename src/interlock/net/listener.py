@@ -46,6 +46,7 @@ class Listener:
         self._tls: ssl.SSLContext | None = server_context(config.tls, (protocol.name,)) if config.tls else None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._knocking: set[asyncio.Task[None]] = set()
         self.port = config.port
 
     async def start(self) -> None:
@@ -63,17 +64,19 @@ class Listener:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
+        knocking = list(self._knocking)
+        for task in knocking:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*knocking, return_exceptions=True)
 
     def _accept(self, link: Link) -> None:
         if len(self._tasks) >= self._limits.connections:
             link.abort()
             return
         task = asyncio.get_running_loop().create_task(self._serve(link))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for tasks in (self._tasks, self._knocking):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _serve(self, link: Link) -> None:
         """One connection, from its first byte to its last."""
@@ -121,6 +124,14 @@ class Listener:
         return None, False
 
     async def _converse(self, link: Link, door: Door, login: Login) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def gone() -> None:
+            """A client that goes away waits for no approval and no upstream."""
+            task.cancel()
+
+        link.on_closed = gone
         try:
             proof = Proof.of(login.secret, self._protocol.name, login.claimed)
             principal = await self._gate.identify(proof)
@@ -146,6 +157,7 @@ class Listener:
         else:
             link.send([self._gate.say(conversation.session, door.welcome(reached, pid, key))])
             conversation.start()
+            self._knocking.discard(task)
             await conversation.over.wait()
 
     def _turn_away(self, link: Link, door: Door, refusal: Refusal) -> None:

@@ -26,15 +26,21 @@ class MemoryEnd:
         self._asker = asker
         self._receiver: Callable[[bytes], None] | None = None
         self._answer: asyncio.Future[Reply] | None = None
+        self._asking = False
 
     async def ask(self, text: str, rows_max: int = 0, timeout_s: float = ASK_S) -> Reply:
         """The answer to one statement, at most `rows_max` rows of it (0: all). Raises `UpstreamError` when the
         conversation ends first, `LimitError` when the answer is too large, `TimeoutError` after `timeout_s`."""
         if self.closed or self._receiver is None:
             raise UpstreamError("the conversation is over")
+        if self._asking:
+            raise UpstreamError("the question before was not answered")
+        self._asking = True
         self._answer = asyncio.get_running_loop().create_future()
         self._receiver(self._asker.ask(text, rows_max))
-        return await asyncio.wait_for(self._answer, timeout_s)
+        answer = await asyncio.wait_for(self._answer, timeout_s)
+        self._asking = False
+        return answer
 
     def start(self, receiver: Callable[[bytes], None]) -> None:
         self._receiver = receiver

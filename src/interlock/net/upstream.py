@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from interlock.errors import UpstreamError
-from interlock.exchange import Permit, Resource
+from interlock.exchange import Cleared, Permit, Resource
 from interlock.gate import Gate
 from interlock.net.link import Link
 from interlock.net.tls import upstream_context
-from interlock.protocols.stream import Reached, Say, StartTls, StreamProtocol
+from interlock.protocols.stream import Reach, Reached, Say, StartTls, StreamProtocol
 
 CONNECT_S = 10.0
 """How long upstream may take for TCP, TLS and login together, in seconds."""
@@ -42,14 +42,15 @@ async def reach(gate: Gate, protocol: StreamProtocol, permit: Permit, place: str
 
 
 async def cancel(gate: Gate, protocol: StreamProtocol, permit: Permit, reached: Reached) -> None:
-    """Ask upstream to cancel what runs in the session that `reached` stands for. No answer is awaited."""
+    """Ask upstream to cancel what runs in the session that `reached` stands for; returns once upstream has taken it.
+    Raises `OSError`, `TimeoutError` or `InterlockError`: then it may run on."""
     resource = permit.exchange.operation.resource
     async with asyncio.timeout(CONNECT_S):
         link = await _dial(resource)
         try:
-            link.send([gate.cancel(permit, protocol.cancel(reached.pid, reached.key))])
-            while await link.read():
-                pass
+            context = upstream_context(resource)
+            request = protocol.cancel(reached.pid, reached.key, context is not None)
+            await _speak(link, request, lambda data: gate.cancel(permit, data), context, resource)
         finally:
             link.close()
 
@@ -65,21 +66,31 @@ async def _log_in(gate: Gate, protocol: StreamProtocol, permit: Permit, link: Li
     context = upstream_context(resource)
     place = place or str(resource.settings.get("database", ""))
     login = protocol.reach(gate.credential(permit), place, settings, context is not None, secrets.token_urlsafe(24))
-    events = list(login.start())
+    reached = await _speak(link, login, lambda data: gate.login(permit, data), context, resource)
+    if reached is None:
+        raise UpstreamError(f"{resource.name} closed the connection during the login")
+    return reached
+
+
+async def _speak(
+    link: Link, reach: Reach, clear: Callable[[bytes], Cleared], context: ssl.SSLContext | None, resource: Resource
+) -> Reached | None:
+    """Say what the reach wants to be said, until it has reached its end; None when upstream hangs up first."""
+    events = list(reach.start())
     while True:
         for event in events:
             match event:
                 case Say(data):
-                    link.send([gate.login(permit, data)])
+                    link.send([clear(data)])
                 case StartTls():
                     assert context is not None
                     await link.start_tls(context, server_side=False, hostname=str(resource.settings["host"]))
-                    for word in login.tls_started():
+                    for word in reach.tls_started():
                         assert isinstance(word, Say)
-                        link.send([gate.login(permit, word.data)])
+                        link.send([clear(word.data)])
                 case _:
                     return event
         data = await link.read()
         if not data:
-            raise UpstreamError(f"{resource.name} closed the connection during the login")
-        events = list(login.receive(data))
+            return None
+        events = list(reach.receive(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interlock.errors import UpstreamError
+from interlock.errors import ProtocolError, UpstreamError
 from interlock.exchange import Credential, Refusal
 from interlock.protocols.postgres import login, reply, wire
 from interlock.protocols.stream import Cancel, Close, DoorEvent, Login, Reached, ReachEvent, Say, StartTls
@@ -50,26 +50,19 @@ class Reach:
     """The client's role. See `login.UpstreamLogin`; with `tls` it asks for it first and insists on it."""
 
     def __init__(self, credential: Credential, place: str, settings: Mapping[str, str], tls: bool, nonce: str) -> None:
-        self._tls = tls
         self._user = credential.username
         self._login = login.UpstreamLogin(credential, place, settings, secure=tls, nonce=nonce)
-        self._waits_for_tls = False
+        self._opening = _Opening(tls, self._login.start())
 
     def start(self) -> Sequence[ReachEvent]:
-        if self._tls:
-            self._waits_for_tls = True
-            return [Say(wire.ssl_request())]
-        return [Say(self._login.start())]
+        return self._opening.start()
 
     def tls_started(self) -> Sequence[ReachEvent]:
-        return [Say(self._login.start())]
+        return self._opening.tls_started()
 
     def receive(self, data: bytes) -> Sequence[ReachEvent]:
-        if self._waits_for_tls:
-            self._waits_for_tls = False
-            if not login.read_ssl_answer(data):
-                raise UpstreamError("upstream offers no TLS", hint="set `tls: disable` for this resource if that is meant")
-            return [StartTls(b"")]
+        if self._opening.asking:
+            return self._opening.receive(data)
         events: list[ReachEvent] = []
         answer = self._login.receive(data)
         if answer:
@@ -78,6 +71,44 @@ class Reach:
         if ready is not None:
             events.append(Reached(ready.parameters, ready.pid, ready.key, self._user, ready.rest))
         return events
+
+
+class Canceller:
+    """The client's role on a connection that cancels another one's work: one packet, and no answer."""
+
+    def __init__(self, pid: int, key: bytes, tls: bool) -> None:
+        self._opening = _Opening(tls, wire.cancel_request(pid, key))
+
+    def start(self) -> Sequence[ReachEvent]:
+        return self._opening.start()
+
+    def tls_started(self) -> Sequence[ReachEvent]:
+        return self._opening.tls_started()
+
+    def receive(self, data: bytes) -> Sequence[ReachEvent]:
+        if not self._opening.asking:
+            raise ProtocolError("upstream answers a cancel request", fault="upstream")
+        return self._opening.receive(data)
+
+
+class _Opening:
+    """The first packet, under TLS if that is demanded: then it is asked for first, and insisted on."""
+
+    def __init__(self, tls: bool, packet: bytes) -> None:
+        self.asking = tls
+        self._packet = packet
+
+    def start(self) -> Sequence[ReachEvent]:
+        return [Say(wire.ssl_request() if self.asking else self._packet)]
+
+    def receive(self, data: bytes) -> Sequence[ReachEvent]:
+        self.asking = False
+        if not login.read_ssl_answer(data):
+            raise UpstreamError("upstream offers no TLS", hint="set `tls: disable` for this resource if that is meant")
+        return [StartTls(b"")]
+
+    def tls_started(self) -> Sequence[ReachEvent]:
+        return [Say(self._packet)]
 
 
 def refuse(refusal: Refusal) -> bytes:

@@ -257,7 +257,15 @@ def _write_atomically(path: Path, text: str) -> None:
 
 def _log_to(log: TextIO) -> None:
     """The gateway's log, and that of the libraries below it, in a file: standard output is the story's."""
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(log), cache_logger_on_first_use=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso"),
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(log),
+        cache_logger_on_first_use=False,
+    )
     logging.basicConfig(stream=log, level=logging.WARNING, force=True)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.rule import Rule
 from rich.text import Text
 
 WIDTH = 118
@@ -25,10 +24,7 @@ class Teller:
 
     def heading(self, number: int, count: int, title: str) -> None:
         self._out.print()
-        if self._out.is_terminal:
-            self._out.print(Rule(Text(f" {number}/{count}  {title} ", style="bold"), align="left", style="cyan"))
-        else:
-            self._out.print(Text(f"== {number}/{count}  {title} =="))
+        self._out.print(Text.assemble((f"── {number}/{count} ── ", "cyan"), (title, "bold")), soft_wrap=True)
 
     def says(self, text: str) -> None:
         """What happens, in the teller's words."""

@@ -163,8 +163,13 @@ def test_who_may_not_replay_sees_that_there_is_a_session(tmp_path: Path) -> None
             page = await (await h.browser("olga")).get(f"/sessions/{session.id}")
             assert page.status_code == 200 and "no rule permits console.replay" in page.text and "SELECT secret" not in page.text
             assert "End session" in page.text
-            page = await (await h.browser("ann")).get(f"/sessions/{session.id}")
+            ann, bob = await h.browser("ann"), await h.program("bob")
+            page = await ann.get(f"/sessions/{session.id}")
             assert "/approvals/ap-" in page.text and "SELECT secret" not in page.text
+            [request] = [each for each in (await bob.get("/api/approvals")).json()["approvals"] if each["principal"] == "ann"]
+            await bob.post(f"/api/approvals/{request['id']}", json={"approve": True})
+            page = await ann.get(f"/sessions/{session.id}")
+            assert "SELECT secret" in page.text and "data-refresh" not in page.text  # by itself it would ask again and again
 
     asyncio.run(run())
 

@@ -61,10 +61,10 @@ class Actions:
             if decision.verdict is not Verdict.DENY
         ]
 
-    def may(self, visit: Visit, action: str) -> bool:
-        """Whether to offer a button at all. What it does is decided when it is pressed."""
+    def foresee(self, visit: Visit, action: str) -> Verdict:
+        """What would be said, for offering a button at all. What it does is decided when it is pressed."""
         offered = Operation(PROTOCOL, visit.session.resource, (Effect(action),), {}, b"", action)
-        return self._gate.foresee(visit.principal, [offered])[0].verdict is not Verdict.DENY
+        return self._gate.foresee(visit.principal, [offered])[0].verdict
 
     # -- sessions ----------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from interlock.console import cookies, present
 from interlock.console.actions import Actions, Json
 from interlock.console.api import client_of, problem_of, whole
 from interlock.console.visits import PROTOCOL, Console, Problem, Visit, Visits, form_token
+from interlock.exchange import Verdict
 from interlock.policy.rules import RESERVED
 
 LISTED: Final = 200
@@ -139,7 +140,7 @@ class Pages:
             # Seeing that there is a session, and looking into it, are two rights.
             read, refused = {"session": await self._do.session(visit, session_id), "moments": [], "next": None}, problem
         report = await self._do.verify(visit, session_id) if request.query_params.get("verify") == "1" else None
-        may_end = read["session"]["state"] == "live" and self._do.may(visit, "console.revoke")
+        live = read["session"]["state"] == "live"
         return self._show(
             visit,
             "session.html",
@@ -148,7 +149,8 @@ class Pages:
             next=read["next"],
             refused=refused,
             report=report,
-            may_end=may_end,
+            may_end=live and self._may(visit, "console.revoke"),
+            refresh=live and self._freely(visit, "console.replay"),
         )
 
     async def _end(self, request: Request, visit: Visit, form: Mapping[str, str]) -> Response:
@@ -160,12 +162,12 @@ class Pages:
         everything = request.query_params.get("all") == "1"
         found = await self._do.approvals(visit, everything=everything)
         found.sort(key=lambda each: not each["may_answer"])  # what waits for this person first
-        return self._show(visit, "approvals.html", approvals=found, everything=everything, may=self._do.may(visit, "approve"))
+        return self._show(visit, "approvals.html", approvals=found, everything=everything, may=self._may(visit, "approve"))
 
     async def _approval(self, request: Request, visit: Visit) -> Response:
         request_id = request.path_params["id"]
         found = await self._do.approval(visit, request_id)
-        return self._show(visit, "approval.html", each=found, may=self._do.may(visit, "approve"))
+        return self._show(visit, "approval.html", each=found, may=self._may(visit, "approve"))
 
     async def _answer(self, request: Request, visit: Visit, form: Mapping[str, str]) -> Response:
         answer = form.get("answer")
@@ -217,7 +219,14 @@ class Pages:
         return RedirectResponse(f"/signin?next={quote(_asked(request), safe='')}", 303)
 
     def _show(self, visit: Visit, template: str, **values: Any) -> Response:
-        return self._draw(template, 200, **self._frame(visit), **values)
+        return self._draw(template, 200, **self._frame(visit), **{"refresh": self._freely(visit, "console.view"), **values})
+
+    def _may(self, visit: Visit, action: str) -> bool:
+        return self._do.foresee(visit, action) is not Verdict.DENY
+
+    def _freely(self, visit: Visit, action: str) -> bool:
+        """Where people must agree to each look, a page does not refresh itself: it would ask them again and again."""
+        return self._do.foresee(visit, action) is Verdict.ALLOW
 
     def _frame(self, visit: Visit | None) -> Json:
         return {"me": str(visit.principal) if visit else "", "csrf": visit.csrf if visit else ""}

@@ -9,6 +9,7 @@ import pytest
 
 from interlock.demo import shop
 from interlock.demo.database import EmbeddedPostgres
+from tests.live.gateway import Gateway
 from tests.tls_front import Certificates, TlsFront, make_certificates, tls_front
 
 CUSTOMERS = 400
@@ -39,3 +40,10 @@ def postgres_tls(postgres: EmbeddedPostgres, certificates: Certificates) -> Iter
     """The same server, behind TLS; trust `postgres_tls.ca`."""
     with tls_front(postgres.host, postgres.port, certificates) as front:
         yield front
+
+
+@pytest.fixture(scope="session")
+def gateway(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway in front of the shop. Tests that change its policy, or fill it up, start one of their own."""
+    with Gateway(tmp_path_factory.mktemp("gateway"), postgres) as running:
+        yield running

@@ -19,7 +19,7 @@ async def masked(stage: Stage) -> str:
     stage.teller.types("alice", query)
     seen = await stage.psql("alice").run(query)
     stage.teller.shows(seen)
-    claim(all(name in seen for name in names), f"alice sees all {len(names)} names")
+    claim(all(name in seen for name in names), f"alice sees all {len(names)} names {_errors(seen)}".strip())
     claim(leaked(seen, hidden) == 0, "no real e-mail address, phone or card number of these rows reaches alice")
     stage.first_masked_s = time.monotonic() - stage.started_at
     return f"{len(names)} rows with their names; none of the {len(hidden)} e-mails, phone and card numbers which the database holds in them"
@@ -37,7 +37,7 @@ async def around(stage: Stage) -> str:
         stage.teller.types("alice", query)
         seen = await stage.psql("alice").run(query)
         stage.teller.shows(seen)
-        claim("ERROR" not in seen, "these queries are allowed")
+        claim("ERROR" not in seen, f"these queries are allowed {_errors(seen)}")
         claim(leaked(seen, hidden) == 0, "no alias, expression, subquery or COPY shows a hidden value")
     return f"{len(tries)} detours, nothing leaks"
 
@@ -150,6 +150,10 @@ async def _truth(stage: Stage) -> tuple[set[str], list[str]]:
     rows = await stage.rows(f"SELECT * {_ROWS}")
     hidden = {row[column] for row in rows for column in ("email", "phone", "card") if row[column]}
     return hidden | sensitive(row["notes"] for row in rows), [row["name"] for row in rows]
+
+
+def _errors(said: str) -> str:
+    return _lines(said, "ERROR", "FATAL", "psql: error", "DETAIL")
 
 
 def _lines(said: str, *beginnings: str) -> str:

@@ -24,7 +24,7 @@ forbid (principal, action == Action::"sql.select", resource == Table::"orders-db
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tables(postgres: EmbeddedPostgres) -> Iterator[None]:
+def tables(postgres: EmbeddedPostgres, gateway: Gateway) -> Iterator[None]:
     """Tables that may be changed, next to the shop."""
     postgres.run(
         """CREATE TABLE people (id int PRIMARY KEY, name text, email text UNIQUE);
@@ -32,6 +32,7 @@ def tables(postgres: EmbeddedPostgres) -> Iterator[None]:
         CREATE VIEW contacts AS SELECT id, upper(email) AS contact, name FROM people;
         CREATE TABLE notes (id int, note text);"""
     )
+    gateway.learn()
     yield
     postgres.run("DROP VIEW contacts; DROP TABLE people, notes")
 

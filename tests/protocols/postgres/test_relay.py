@@ -54,6 +54,11 @@ def run(scene: Play, *messages: bytes, answer: bytes = b"") -> bytes:
     return up
 
 
+def learning(scene: Play) -> bool:
+    """Whether nothing goes on before a new catalog is handed in."""
+    return scene.relay.wants_catalog
+
+
 # -- simple queries --------------------------------------------------------------------------------------------------
 
 
@@ -502,9 +507,9 @@ def test_new_definitions_are_learned_before_anything_goes_on() -> None:
     scene = play()
     scene.client(wire.query("ALTER TABLE orders ADD note text"), wire.query("SELECT 1"))
     scene.allow()
-    assert not scene.relay.wants_catalog
+    assert not learning(scene)
     scene.upstream(done("ALTER TABLE"), IDLE)
-    assert scene.relay.wants_catalog
+    assert learning(scene)
     scene.asks()
     scene.relay.learn(CATALOG)
     scene.asks("SELECT ?")
@@ -514,13 +519,13 @@ def test_in_a_transaction_new_definitions_are_unknown_until_it_ends() -> None:
     scene = play(stars)
     begin(scene)
     run(scene, wire.query("CREATE TABLE fresh AS SELECT email FROM customers"), answer=done("SELECT 3") + IN_TRANSACTION)
-    assert not scene.relay.wants_catalog
+    assert not learning(scene)
     scene.client_sees()
     fresh = wire.row_description([wire.Field("email", 20_000, 1)])
     run(scene, wire.query("SELECT email FROM fresh"), answer=fresh + row("ann@example.com") + done() + IN_TRANSACTION)
     scene.client_gets(fresh, row("*"), done(), IN_TRANSACTION)
     run(scene, wire.query("COMMIT"), answer=done("COMMIT") + IDLE)
-    assert scene.relay.wants_catalog
+    assert learning(scene)
 
 
 def test_behind_new_definitions_in_one_text_nothing_is_traced() -> None:
@@ -628,7 +633,7 @@ def test_copy_in_behind_new_definitions_in_one_text() -> None:
     scene.client(LINES, wire.copy_done())
     scene.upstream_gets(LINES, wire.copy_done())
     scene.upstream(done("COPY 2"), IDLE)
-    assert scene.relay.wants_catalog
+    assert learning(scene)
 
 
 def test_copy_in_of_the_extended_protocol_with_the_early_sync() -> None:

@@ -52,7 +52,6 @@ class UpstreamTools:
         upstream, tool = self._find(name)
         if upstream is None:
             raise unknown_tool()
-        operation = mcp.call(upstream.resource, tool, arguments)
         try:
             bearer = await self._bearers.of(principal, upstream.resource, client)
         except Refused as error:
@@ -60,6 +59,7 @@ class UpstreamTools:
         await upstream.ready()
         if tool not in upstream.known:
             raise unknown_tool()
+        operation = mcp.call(upstream.resource, tool, arguments)
         return await bearer.run(self._forward(bearer, upstream, operation, waiting))
 
     def _find(self, name: str) -> tuple[McpUpstream | None, str]:

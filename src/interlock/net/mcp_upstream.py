@@ -37,6 +37,8 @@ WATCH_S = 10.0
 """How often a server is asked what tools it has: it notices one that died in silence."""
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 """Waits between starts of a server that keeps dying."""
+FAILURES_MAX = 2
+"""Nobody waits for a server that failed so often in a row."""
 STABLE_S = 60.0
 """A server that lived so long begins anew with the shortest wait."""
 TOOLS_MAX, PAGES_MAX = 1_000, 100
@@ -67,6 +69,7 @@ class McpUpstream:
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failures = 0
 
     def start(self) -> None:
         if self._task is None:
@@ -78,10 +81,11 @@ class McpUpstream:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def ready(self, wait_s: float = READY_S) -> None:
-        """Returns once the server is up. Raises `UpstreamError` when it is not after `wait_s`."""
+        """Returns once the server is up. Raises `UpstreamError` when it is not after `wait_s`; at once for a server
+        that keeps failing."""
         self.start()
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(wait_s if self._failures < FAILURES_MAX else 0):
                 await self._up.wait()
         except TimeoutError:
             raise UpstreamError(f"{self.resource.name} is not running", hint="try again later") from None
@@ -138,10 +142,10 @@ class McpUpstream:
         except MCPError as error:
             if error.error.code != CONNECTION_CLOSED:
                 raise
-            self._lost.set()
+            self._lose()
             raise UpstreamError(f"{name} was lost before it answered") from None
         except (OSError, EOFError, anyio.ClosedResourceError, anyio.BrokenResourceError, httpx2.HTTPError):
-            self._lost.set()
+            self._lose()
             raise UpstreamError(f"{name} was lost before it answered") from None
         except InterlockError:
             raise
@@ -149,8 +153,13 @@ class McpUpstream:
             _log.warning("mcp answer not understood", resource=name, error=type(error).__name__)
             raise UpstreamError(f"{name} gave an answer that cannot be read") from None
 
+    def _lose(self) -> None:
+        """The connection is gone: whoever comes now waits for the next one."""
+        self._lost.set()
+        self._up.clear()
+        self._client = None
+
     async def _supervise(self) -> None:
-        failures = 0
         while True:
             began = time.monotonic()
             try:
@@ -164,11 +173,9 @@ class McpUpstream:
             except (Exception, BaseExceptionGroup) as error:  # an SDK task group wraps what went wrong
                 _log.warning("mcp server failed", resource=self.resource.name, error=type(error).__name__)
             finally:
-                self._up.clear()
-                self._client = None
-            failures = 0 if time.monotonic() - began > STABLE_S else failures
-            await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
-            failures += 1
+                self._lose()
+            self._failures = 1 if time.monotonic() - began > STABLE_S else self._failures + 1
+            await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1])
 
     async def _watch(self, client: Client) -> None:
         """Until the server is lost."""

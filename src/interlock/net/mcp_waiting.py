@@ -17,6 +17,7 @@ from interlock.net.mcp_results import waiting_words
 
 PROGRESS_S = 2.0
 """How often a waiting client hears that it still waits, in seconds."""
+_ending: set[asyncio.Task[CallToolResult]] = set()
 Context = ServerRequestContext[Any, Any]
 
 
@@ -41,5 +42,8 @@ async def while_waiting(context: Context, waiting: Waiting, work: Coroutine[Any,
                 await context.session.report_progress(time.monotonic() - began, None, waiting_words(held) if held else "running")
     finally:
         if not task.done():
+            # Cancelled once, and left to end by itself: the SDK cancels again and again, and the second time would
+            # hit the withdrawal of what was held.
+            _ending.add(task)
+            task.add_done_callback(_ending.discard)
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)

@@ -115,7 +115,7 @@ class Listener:
                 case Login():
                     return event, True
                 case Cancel(pid, key):
-                    self._conversations.cancel(pid, key)
+                    await self._conversations.cancel(pid, key)
                     return None, True
                 case Close(data, reason):
                     _log.info("login refused", client=link.peer, reason=reason)

@@ -97,11 +97,11 @@ class Conversations:
         pid, secret = self._register(conversation, cancel_key_bytes)
         return conversation, reached, pid, secret
 
-    def cancel(self, pid: int, key: bytes) -> None:
+    async def cancel(self, pid: int, key: bytes) -> None:
         """A cancel request: does something only with the right key, and says nothing either way."""
         found = self._open.get(pid)
         if found is not None and hmac.compare_digest(found[0], key):
-            found[1].cancel()
+            await found[1].cancel()
 
     async def close_all(self, reason: str) -> None:
         """The gateway stops."""

@@ -34,7 +34,7 @@ from interlock.protocols.stream import StreamProtocol, StreamRelay
 BACKLOG_BYTES_MAX = 1024 * 1024
 """Client bytes that may wait inside the relay before the gateway stops reading."""
 LATE_BYTES_MAX = 1024 * 1024
-"""Bytes for the client that may wait for the disk (`strict`) before the gateway stops reading from upstream."""
+"""Bytes that may wait for the disk (`strict`) before the gateway stops reading from both sides."""
 NOTICE_EVERY_S = 15.0
 """How often a client that waits for an approval is told so."""
 HANG_UP_S = 5.0
@@ -117,6 +117,7 @@ class Conversation:
         self._client_full = False
         self._upstream_full = False
         self._late: list[Cleared] = []
+        self._late_up: list[Cleared] = []
         self._late_bytes = 0
         self._late_task: asyncio.Task[None] | None = None
         self._closing = False
@@ -137,12 +138,13 @@ class Conversation:
         self._upstream.start(self._from_upstream)
         self._client.start(self._from_client)
 
-    def cancel(self) -> None:
-        """The client's cancel request: withdraw what is held, or cancel what runs upstream."""
+    async def cancel(self) -> None:
+        """The client's cancel request: withdraw what is held, or cancel what runs upstream. Returns once upstream has
+        taken it: a client that waits for the end of its request must not find its *next* statement cancelled."""
         if self._task is not None and self.relay.held is not None:
             self._task.cancel()
         else:
-            self._spawn(self._cancel_upstream())
+            await self._cancel_upstream()
 
     # -- bytes ---------------------------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Conversation:
             relay.answer(answers)
         up = relay.to_upstream()
         if up:
-            self._upstream.send(up)
+            self._send_up(up)
         down = relay.to_client()
         if down:
             self._send_down(down)
@@ -188,23 +190,36 @@ class Conversation:
             self._task = asyncio.get_running_loop().create_task(self._attend())
         self._throttle()
 
+    def _send_up(self, cleared: list[Cleared]) -> None:
+        if not self._strict:
+            self._gate.flush()  # intents are on disk since they were permitted; this is data that flows under them
+            self._upstream.send(cleared)
+            return
+        self._late_up += cleared
+        self._send_late(cleared)
+
     def _send_down(self, cleared: list[Cleared]) -> None:
         if not self._strict:
             self._gate.flush()
             self._client.send(cleared)
             return
         self._late += cleared
+        self._send_late(cleared)
+
+    def _send_late(self, cleared: list[Cleared]) -> None:
         self._late_bytes += sum(len(piece.data) for piece in cleared)
         if self._late_task is None:
             self._late_task = asyncio.get_running_loop().create_task(self._send_durably())
 
     async def _send_durably(self) -> None:
-        """`strict`: what goes down is on disk first."""
+        """`strict`: whatever goes up or down is on disk first."""
         try:
-            while self._late:
-                cleared, self._late, self._late_bytes = self._late, [], 0
+            while self._late or self._late_up:
+                down, up = self._late, self._late_up
+                self._late, self._late_up, self._late_bytes = [], [], 0
                 await self._gate.durable(self.session)
-                self._client.send(cleared)
+                self._upstream.send(up)
+                self._client.send(down)
                 self._throttle()
         except Exception as error:
             self._fail(error)
@@ -282,11 +297,12 @@ class Conversation:
 
     def _throttle(self) -> None:
         """Each side is read only while what it says can go on."""
-        if self._upstream_full or self.relay.backlog_bytes > BACKLOG_BYTES_MAX:
+        late = self._late_bytes > LATE_BYTES_MAX
+        if self._upstream_full or late or self.relay.backlog_bytes > BACKLOG_BYTES_MAX:
             self._client.pause()
         else:
             self._client.resume()
-        if self._client_full or self._late_bytes > LATE_BYTES_MAX:
+        if self._client_full or late:
             self._upstream.pause()
         else:
             self._upstream.resume()

@@ -198,16 +198,22 @@ class Relay:
                 if not steps and self.answers.expected:
                     self._fence()
                 break
-            step = self._translator.translate(*self._take(), self._meaning)
+            step = self._step()
             steps.append(step)
             if kind == SYNC and self._skip:
                 break
             if step.fence:
                 # Upstream keeps its answers until Sync or Flush; take the Sync along if it is there.
                 if kind == EXECUTE and self._inbox and self._inbox[0][0] == SYNC:
-                    steps.append(self._translator.translate(*self._take(), self._meaning))
+                    steps.append(self._step())
                 break
         return steps
+
+    def _step(self) -> Step:
+        step = self._translator.translate(*self._take(), self._meaning)
+        if step.operation is None and step.kind not in COPY:
+            step.cleared = self._connect.apply(step.message)
+        return step
 
     def _take(self) -> tuple[int, bytes]:
         kind, message = self._inbox.popleft()
@@ -280,7 +286,11 @@ class Relay:
         if step.describe is not None:
             self._send(self._connect, wire.describe("P", step.describe))
             self.answers.expected.append(Expect(Want.DESCRIBE, portal=step.portal, quiet=True))
-        self._send(self._connect if own is None else own, step.message)
+        if step.cleared is not None:
+            self._up.append(step.cleared)
+        else:
+            assert own is not None
+            self._send(own, step.message)
         self.terminated |= step.kind == TERMINATE
         if step.kind == SYNC:
             self._translator.unreported = False

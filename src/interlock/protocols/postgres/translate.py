@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from interlock.errors import ProtocolError
-from interlock.exchange import Effect, Held, Operation, Permit, Refusal, Resource
+from interlock.exchange import Cleared, Effect, Held, Operation, Permit, Refusal, Resource
 from interlock.facts.sql import postgres
 from interlock.facts.sql.postgres import Statement
 from interlock.protocols.postgres import wire
@@ -27,7 +27,8 @@ LOOSE_END = "end the transaction by itself: search_path or role changed in it, a
 @dataclass(slots=True)
 class Step:
     """One client message on its way up. `want` is None where upstream gives no answer of its own. `fence`: nothing
-    behind it is translated until it is answered. `describe`: our own Describe of this portal goes first."""
+    behind it is translated until it is answered. `describe`: our own Describe of this portal goes first. `cleared`: a
+    message that asks nothing by itself; it is recorded as it comes, so that values are on record before what uses them."""
 
     kind: int
     message: bytes
@@ -38,6 +39,7 @@ class Step:
     rename: Rename[Asked] | Rename[Portal] | None = None
     fence: bool = False
     describe: str | None = None
+    cleared: Cleared | None = None
     answer: Permit | Held | Refusal | None = None
 
 

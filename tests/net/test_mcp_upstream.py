@@ -141,3 +141,44 @@ def test_a_listing_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
                 await upstream.ready(3.0)
 
     asyncio.run(go())
+
+
+MODERN = """
+import anyio
+from mcp.server.lowlevel.server import Server
+from mcp.server.stdio import stdio_server
+from mcp_types import CallToolResult, ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ListToolsResult, TextContent, Tool
+
+async def tools(context, params):
+    return ListToolsResult(tools=[Tool(name=name, input_schema={"type": "object"}) for name in ("input", "elicit", "chatter")])
+
+async def call(context, params):
+    wanted = ElicitRequestFormParams(message="kira.canary@lakeside.example", requested_schema={"type": "object", "properties": {}})
+    if params.name == "input":
+        return InputRequiredResult(input_requests={"who": ElicitRequest(params=wanted)}, request_state="x")
+    if params.name == "elicit":
+        await context.session.elicit_form(wanted.message, wanted.requested_schema)
+    await context.session.report_progress(1, 2, "kira.canary@lakeside.example")
+    return CallToolResult(content=[TextContent(type="text", text="no more")])
+
+async def main():
+    server = Server("modern", on_list_tools=tools, on_call_tool=call)
+    async with stdio_server() as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+anyio.run(main)
+"""
+
+
+def test_a_modern_server_that_asks_its_client_is_refused_without_waiting() -> None:
+    """Revision 2026-07-28: questions are answers of their own kind (`input_required`), which go no further than here."""
+
+    async def go() -> None:
+        async with odd((sys.executable, "-c", MODERN), call_s=10.0) as upstream:
+            await upstream.ready()
+            async with asyncio.timeout(5):
+                with pytest.raises(UpstreamError, match="asks its client for input"):
+                    await upstream.call(cleared("input"))
+                assert (await upstream.call(cleared("elicit"))).is_error
+                assert text(await upstream.call(cleared("chatter"))) == "no more"
+
+    asyncio.run(go())

@@ -36,7 +36,9 @@ def prepare(cache: Path) -> Path:
         folder.mkdir(parents=True)
         archive = _source(cache)
         subprocess.run(["tar", "xjf", archive, "-C", folder, "--strip-components=1", "--wildcards", "*/src/test/regress/*"], check=True)
-        include = subprocess.run([DEBIAN_15 / "bin/pg_config", "--includedir-server"], check=True, capture_output=True, text=True).stdout.strip()
+        include = subprocess.run(
+            [DEBIAN_15 / "bin/pg_config", "--includedir-server"], check=True, capture_output=True, text=True
+        ).stdout.strip()
         subprocess.run(["gcc", "-shared", "-fPIC", "-O2", f"-I{include}", "-o", regress / "regress.so", regress / "regress.c"], check=True)
     return regress
 
@@ -71,7 +73,14 @@ def create_database(server: Place) -> None:
 def run(place: Place, suite: Path, output: Path, tests: list[str], *, concurrent: bool = True) -> dict[str, bool]:
     """Test name → passed. `output` keeps results and `regression.diffs`; empty `tests` is the whole schedule."""
     (output / "results").mkdir(parents=True, exist_ok=True)
-    command = [DRIVER, f"--inputdir={suite}", f"--outputdir={output}", f"--dlpath={suite}", f"--bindir={DEBIAN_15 / 'bin'}", "--use-existing"]
+    command = [
+        DRIVER,
+        f"--inputdir={suite}",
+        f"--outputdir={output}",
+        f"--dlpath={suite}",
+        f"--bindir={DEBIAN_15 / 'bin'}",
+        "--use-existing",
+    ]
     command += [f"--dbname={DATABASE}", f"--host={HOST}", f"--port={place.port}", f"--user={place.user}", "--max-concurrent-tests=20"]
     command += tests or [f"--schedule={suite / 'parallel_schedule'}"]
     if not concurrent:

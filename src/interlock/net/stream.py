@@ -314,10 +314,12 @@ class Conversation:
         sessions must be able to end the next one, too."""
         if self._closing:
             return
+        words = self._protocol.refuse(refusal)
         try:
-            self._client.send([self._gate.say(self.session, self._protocol.refuse(refusal))])
-        except Exception as error:
-            _log.error("the client could not be told", session=self.session.id, error=type(error).__name__)
+            said = self._gate.say(self.session, words)
+        except InterlockError:  # evidence has failed: the session ends for just that, and its client may know
+            said = self._gate.say(None, words)
+        self._client.send([said])
         self.close(refusal.reason)
 
     def _fail(self, error: BaseException) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -217,13 +218,29 @@ def test_a_masked_value_is_masked_in_prose_keys_and_meta() -> None:
     assert shown["_meta"] == {"cache": "desk/[name]", "sum": "[money]"}
 
 
-def test_many_masked_values_in_long_texts_hide_the_texts() -> None:
-    names = [f"name-{n:06d}" for n in range(4_000)]
-    prose = "lorem ipsum " * 8_000
-    shown = masked(
-        {"content": [{"type": "text", "text": f"{prose} {names[7]}"}], "structuredContent": {"names": names}}, {"get.names": "p"}
-    )
-    assert shown["content"][0]["text"] == "[masked]"
+def test_many_masked_values_leave_the_rest_readable() -> None:
+    names = [f"Person {n}" for n in range(3_000)]
+    prose = "lorem ipsum " * 4_000
+    data = {"content": [{"type": "text", "text": f"{prose}(Person 7, Person 2999) Person 3000"}], "structuredContent": {"names": names}}
+    shown = masked(data, {"get.names": "p"})
+    assert shown["content"][0]["text"] == f"{prose}([p], [p]) Person 3000"
+
+
+def test_values_of_too_many_lengths_hide_their_first_word() -> None:
+    names = ["Vera" + " x" * n for n in range(60)]
+    shown = masked({"content": [{"type": "text", "text": "Vera x x met Ben"}], "structuredContent": {"names": names}}, {"get.names": "p"})
+    assert "Vera" not in shown["content"][0]["text"] and shown["content"][0]["text"].endswith("met Ben")
+
+
+@given(st.lists(st.text("ab .-", min_size=4, max_size=8), min_size=1, max_size=4), st.text("ab .-", max_size=40))
+def test_no_masked_value_is_left_as_a_word(values: list[str], prose: str) -> None:
+    shown = masked({"content": [{"type": "text", "text": prose}], "structuredContent": {"v": values}}, {"get.v": "secret"})["content"][0][
+        "text"
+    ]
+    for value in values:
+        first, last = value[0], value[-1]
+        if first.isalnum() and last.isalnum():
+            assert not re.search(rf"(?<!\w){re.escape(value)}(?!\w)", shown)
 
 
 def test_null_is_for_structured_content_only() -> None:

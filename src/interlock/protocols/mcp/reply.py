@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from interlock.errors import ProtocolError
@@ -20,8 +20,9 @@ RESULT_BYTES_MAX = 8 * 1024 * 1024
 ECHO_MIN, ECHO_MAX = 4, 256
 """Characters of a masked value that is looked for in the other texts of its result: shorter ones stand everywhere,
 longer ones are texts themselves."""
-ECHO_WORK_MAX = 200_000_000
-"""Characters that may be searched for echoes of one result; then its texts are masked as a whole."""
+PLACES_MAX = 32
+"""Masked values of so many lengths may begin with the same word; where there are more, each such word is masked."""
+_WORD = re.compile(r"\w+")
 MASKED = "[masked]"
 _BLOCKS = frozenset({"text", "image", "audio", "resource", "resource_link"})
 _FREE = frozenset({"structuredContent", "_meta"})
@@ -179,28 +180,50 @@ def _shown(leaf: _Leaf, cell: Cell) -> str | None:
 
 def _without_echoes(leaves: Sequence[_Leaf], cells: list[str | None]) -> list[str | None]:
     """Mask the values that were masked elsewhere in the same result, as whole words."""
-    hidden = {leaf.text: cell or MASKED for leaf, cell in zip(leaves, cells, strict=True) if cell != leaf.text}
+    hidden = {leaf.text: MASKED if cell is None else cell for leaf, cell in zip(leaves, cells, strict=True) if cell != leaf.text}
     if not hidden:
         return cells
-    words = sorted((text for text in hidden if ECHO_MIN <= len(text) <= ECHO_MAX), key=len, reverse=True)
-    texts = sum(len(cell) for leaf, cell in zip(leaves, cells, strict=True) if cell and not leaf.scalar)
-    too_much = texts * len(words) > ECHO_WORK_MAX
-    return [_without(leaf, cell, hidden, words, too_much) for leaf, cell in zip(leaves, cells, strict=True)]
+    starts = _starts(hidden)
+    return [_without(leaf, cell, hidden, starts) for leaf, cell in zip(leaves, cells, strict=True)]
 
 
-def _without(leaf: _Leaf, cell: str | None, hidden: dict[str, str], words: Sequence[str], too_much: bool) -> str | None:
-    if cell is None or (not leaf.name and not leaf.free):
+def _starts(hidden: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+    """First word of the hidden values → where it stands in them and how long they are, the longest first: so that a
+    text is searched for all of them in one pass."""
+    starts: dict[str, set[tuple[int, int]]] = {}
+    for text in hidden:
+        if ECHO_MIN <= len(text) <= ECHO_MAX and (first := _WORD.search(text)):
+            starts.setdefault(first[0], set()).add((first.start(), len(text)))
+    return {word: sorted(places, key=lambda place: -place[1]) for word, places in starts.items()}
+
+
+def _without(leaf: _Leaf, cell: str | None, hidden: dict[str, str], starts: dict[str, list[tuple[int, int]]]) -> str | None:
+    if cell is None or cell != leaf.text or (not leaf.name and not leaf.free):
         return cell
     if leaf.scalar:
         return cell if len(cell) < ECHO_MIN or cell not in hidden else (hidden[cell] if leaf.free else None)
     if leaf.name == "text" and cell in hidden:
         return hidden[cell]
-    if too_much and len(cell) >= ECHO_MIN:
-        return MASKED
-    for word in words:
-        if word in cell:
-            cell = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _, mask=hidden[word]: mask, cell)  # type: ignore[misc]
-    return cell
+    parts: list[str] = []
+    position = 0
+    for word in _WORD.finditer(cell):
+        places = starts.get(word[0], ())
+        for offset, length in places[:PLACES_MAX]:
+            start, end = word.start() - offset, word.start() - offset + length
+            if start >= position and cell[start:end] in hidden and _apart(cell, start) and _apart(cell, end):
+                parts += (cell[position:start], hidden[cell[start:end]])
+                position = end
+                break
+        else:
+            if len(places) > PLACES_MAX and word.start() >= position:
+                parts += (cell[position : word.start()], MASKED)
+                position = word.end()
+    return "".join((*parts, cell[position:])) if parts else cell
+
+
+def _apart(text: str, at: int) -> bool:
+    """No word goes on across this place."""
+    return at in (0, len(text)) or not (_WORD.match(text[at - 1]) and _WORD.match(text[at]))
 
 
 def _bytes(text: str) -> bytes:

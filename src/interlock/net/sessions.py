@@ -1,7 +1,7 @@
 """Opening conversations: connect is decided, upstream is reached, names get their meaning, the relay is made.
 
 The doors (`listener`) and the gateway's own questions (`ask`) come through here alike. Cancel keys are the
-gateway's own: random, one per conversation, and of no use for any other.
+gateway's own: random, one per conversation, and of no use for any other; their number is upstream's process id.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Conversations:
         self.gate = gate
         self.catalogs = Catalogs(self._read_catalog, time.monotonic)
         self._limits = limits
-        self._open: dict[int, tuple[bytes, Conversation]] = {}
+        self._open: dict[int, dict[bytes, Conversation]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def open(
@@ -94,20 +94,20 @@ class Conversations:
             link.abort()
             await self.gate.close(session, _why(error))
             raise
-        pid, secret = self._register(conversation, cancel_key_bytes)
-        return conversation, reached, pid, secret
+        return conversation, reached, reached.pid, self._register(conversation, reached.pid, cancel_key_bytes)
 
     async def cancel(self, pid: int, key: bytes) -> None:
         """A cancel request: does something only with the right key, and says nothing either way."""
-        found = self._open.get(pid)
-        if found is not None and hmac.compare_digest(found[0], key):
-            await found[1].cancel()
+        for known, conversation in list(self._open.get(pid, {}).items()):
+            if hmac.compare_digest(known, key):
+                await conversation.cancel()
 
     async def close_all(self, reason: str) -> None:
         """The gateway stops."""
-        for _, conversation in list(self._open.values()):
+        open_now = [conversation for same in self._open.values() for conversation in same.values()]
+        for conversation in open_now:
             conversation.end(Refusal("revoked", reason, fatal=True))
-        for _, conversation in list(self._open.values()):
+        for conversation in open_now:
             await conversation.over.wait()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
@@ -179,17 +179,23 @@ class Conversations:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    def _register(self, conversation: Conversation, key_bytes: int) -> tuple[int, bytes]:
-        pid = secrets.randbelow(2**31 - 1) + 1
-        while pid in self._open:
-            pid = secrets.randbelow(2**31 - 1) + 1
+    def _register(self, conversation: Conversation, pid: int, key_bytes: int) -> bytes:
+        """A cancel key of ours for the conversation. Its number is upstream's: clients compare it with the sender of a
+        notification and with pg_backend_pid(). Sessions on several upstreams may share one; the key tells them apart."""
+        same = self._open.setdefault(pid, {})
         key = secrets.token_bytes(key_bytes)
-        self._open[pid] = (key, conversation)
-        conversation.pid = pid
-        return pid, key
+        while key in same:
+            key = secrets.token_bytes(key_bytes)
+        same[key] = conversation
+        conversation.cancel_key = (pid, key)
+        return key
 
     def _forget(self, conversation: Conversation) -> None:
-        self._open.pop(conversation.pid, None)
+        pid, key = conversation.cancel_key
+        same = self._open.get(pid, {})
+        same.pop(key, None)
+        if not same:
+            self._open.pop(pid, None)
 
     async def _read_catalog(self, key: Key) -> CatalogReader:
         """A connection that asks the database what it holds, as principal `interlock`, through the gate."""

@@ -101,7 +101,7 @@ class Conversation:
         self._patience_s = patience_s
         self.relay = relay
         self.over = asyncio.Event()
-        self.pid = 0
+        self.cancel_key = (0, b"")
         self.relearn = relearn
         """A catalog that is younger than the call."""
         self._gate = gate

@@ -25,7 +25,7 @@ WAIT_S = 30.0
 
 CONFIG = """
 data: ./data
-postgres: {{host: 127.0.0.1, port: 0{client_tls}}}
+postgres: {{host: 127.0.0.1, port: {listen}{client_tls}}}
 http: {{host: 127.0.0.1, port: 0{client_tls}}}
 plaintext_loopback: {plaintext}
 policy: ./policy.cedar
@@ -96,6 +96,7 @@ class Gateway:
         plaintext: bool = True,
         durability: str = "strict-request",
         connections: int = 1000,
+        listen: int = 0,
     ) -> None:
         os.environ["ORDERS_DB_PASSWORD"] = server.password
         self.server = server
@@ -110,6 +111,7 @@ class Gateway:
             plaintext=str(plaintext).lower(),
             durability=durability,
             connections=connections,
+            listen=listen,
         )
         (folder / "interlock.yaml").write_text(text)
         self._config = load(folder / "interlock.yaml")

@@ -129,7 +129,6 @@ class Gateway:
                 await self._stop.wait()
         except BaseException as error:
             self._error = error
-            raise
         finally:
             self._ready.set()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from interlock.config import LimitsConfig, ListenerConfig
-from interlock.errors import ConfigError, IdentityError, InterlockError, ProtocolError
+from interlock.errors import ConfigError, IdentityError, InterlockError, LimitError, ProtocolError, ResourceError
 from interlock.exchange import Refusal
 from interlock.identity import Proof
 from interlock.net.link import Link
@@ -150,7 +150,7 @@ class Listener:
         except IdentityError as error:
             self._turn_away(link, door, Refusal("unidentified", error.message, ask=self._contact, fatal=True))
         except InterlockError as error:
-            self._turn_away(link, door, Refusal("failed", error.message, ask=self._contact, fatal=True))
+            self._turn_away(link, door, Refusal(_code(error), error.message, ask=self._contact, fatal=True))
         except Exception as error:
             _log.error("login failed", client=link.peer, exc_info=error)
             self._turn_away(link, door, Refusal("failed", "the gateway failed", ask=self._contact, fatal=True))
@@ -163,3 +163,14 @@ class Listener:
     def _turn_away(self, link: Link, door: Door, refusal: Refusal) -> None:
         _log.info("connection refused", client=link.peer, reason=refusal.reason)
         link.send([self._gate.say(None, door.refuse(refusal))])
+
+
+def _code(error: InterlockError) -> str:
+    """What the client's program is told: whether to try again, elsewhere, or not at all."""
+    match error:
+        case ResourceError():
+            return "unknown"
+        case LimitError():
+            return "limit"
+        case _:
+            return "failed"

@@ -89,6 +89,8 @@ def spoken(refusal: Refusal) -> bytes:
         ("limit", "53400", "ERROR"),
         ("revoked", "57P01", "FATAL"),
         ("failed", "58000", "ERROR"),
+        ("unidentified", "28P01", "ERROR"),
+        ("unknown", "3D000", "ERROR"),
         ("something-new", "42501", "ERROR"),
     ],
 )

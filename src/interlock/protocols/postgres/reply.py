@@ -96,6 +96,8 @@ _SQLSTATES = {
     "approval-expired": "57014",
     "revoked": "57P01",
     "failed": "58000",
+    "unidentified": "28P01",
+    "unknown": "3D000",
 }
 _REMEDIES = {
     "unparsable": "Check the statement: only what can be read in full can be decided.",

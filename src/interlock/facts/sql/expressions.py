@@ -1,7 +1,8 @@
 """From which base columns an expression's value comes, and which columns decide (predicates, order, groups).
 
 `value` unites the sources of everything inside an expression. `condition` notes columns that decide something as `uses`:
-`equal` where a bare column is compared for equality with constants or parameters, `other` for all else.
+`equal` where a bare column is compared for equality with constants or parameters (or with NULL), `other` for all else. A
+value decides, too, where the statement could fail, wait, or leave something behind because of it (`totals.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from interlock.facts.sql import functions
+from interlock.facts.sql import functions, totals
 from interlock.facts.sql.catalog import Catalog, SearchPath
 from interlock.facts.sql.grammar import Node
 from interlock.facts.sql.names import constant, strings
@@ -54,7 +55,13 @@ class Expressions:
         for key, inside in node.items():
             if isinstance(inside, (dict, list)):
                 method = _VALUES.get(key)
-                found |= self.value(inside, scope) if method is None else method(self, inside, scope)
+                if method is not None:
+                    found |= method(self, inside, scope)
+                    continue
+                sources = self.value(inside, scope)
+                if key[:1].isupper() and key not in totals.NODES:
+                    self.decide(sources)
+                found |= sources
         return found
 
     def _column(self, fields: Node, scope: Scope) -> Sources:
@@ -132,11 +139,20 @@ class Expressions:
         deciding = self.value([fields[key] for key in ("agg_order", "agg_filter") if key in fields], scope)
         if "over" in fields:
             deciding |= self.window(fields["over"], scope)
-        if fields.get("agg_distinct") or fields.get("agg_within_group") or call.name[-1] in _PICKING:
+        if fields.get("agg_distinct") or fields.get("agg_within_group") or call.name[-1] in _PICKING or not self._is_total(call):
             self.decide(arguments)
+        elif call.name[-1] in totals.ONE_ARGUMENT:
+            at = totals.ONE_ARGUMENT[call.name[-1]]
+            self.decide(self.value([argument for place, argument in enumerate(fields.get("args", [])) if place != at], scope))
         self.decide(deciding)
         sources = arguments | deciding
         return sources if functions.computed_from_arguments(call, self.catalog, self.search_path) else sources | ANYTHING
+
+    def _is_total(self, call: Call) -> bool:
+        if call.name[-1] not in totals.FUNCTIONS:
+            return False
+        reached = functions.reaches(call, self.catalog, self.search_path)
+        return all(function.builtin for function in reached)
 
     def window(self, fields: Node, scope: Scope) -> Sources:
         """The sources of a window's partition and order, by definition or by name."""
@@ -150,9 +166,11 @@ class Expressions:
 
     def _operation(self, fields: Node, scope: Scope) -> Sources:
         sources = self.value({key: fields[key] for key in ("lexpr", "rexpr") if key in fields}, scope)
-        if fields["kind"] == "AEXPR_NULLIF":
-            self.decide(sources)
         name = strings(fields["name"])
+        if fields["kind"] == "AEXPR_NULLIF" or name[-1] not in totals.OPERATORS:
+            self.decide(sources)
+        elif name[-1] in totals.PATTERNS and "rexpr" in fields:
+            self.decide(self.value(fields["rexpr"], scope))
         reached = self.catalog.function(name[-2] if len(name) > 1 else None, name[-1], self.search_path)
         return sources | ANYTHING if reached and not functions.harmless(reached) else sources
 
@@ -161,6 +179,19 @@ class Expressions:
         deciding = self.value([fields.get("arg", {}), *(when["expr"] for when in whens)], scope)
         self.decide(deciding)
         return deciding | self.value([fields.get("defresult", {}), *(when["result"] for when in whens)], scope)
+
+    def _cast(self, fields: Node, scope: Scope) -> Sources:
+        sources = self.value(fields["arg"], scope)
+        if not totals.is_cast(strings(fields["typeName"]["names"])) or "arrayBounds" in fields["typeName"]:
+            self.decide(sources)
+        return sources
+
+    def _boolean(self, fields: Node, scope: Scope) -> Sources:
+        """AND and OR run their second half, which may fail or wait, depending on the first."""
+        sources = self.value(fields["args"], scope)
+        if fields["boolop"] != "NOT_EXPR":
+            self.decide(sources)
+        return sources
 
     def _extreme(self, fields: Node, scope: Scope) -> Sources:
         sources = self.value(fields["args"], scope)
@@ -200,6 +231,9 @@ class Expressions:
         if kind == "BoolExpr":
             for argument in fields["args"]:
                 self.condition(argument, scope)
+            return
+        if kind == "NullTest" and "ColumnRef" in fields["arg"]:  # a mask shows NULL as NULL
+            self.decide(self._column(fields["arg"]["ColumnRef"], scope), "equal")
             return
         if kind == "A_Expr":
             column = self._equality(fields, scope)
@@ -243,6 +277,8 @@ _VALUES: Mapping[str, Callable[[Expressions, Any, Scope], Sources]] = {
     "A_Expr": Expressions._operation,
     "CaseExpr": Expressions._case,
     "MinMaxExpr": Expressions._extreme,
+    "TypeCast": Expressions._cast,
+    "BoolExpr": Expressions._boolean,
     "SubLink": Expressions._sublink,
     "SelectStmt": Expressions._select_value,
 }

@@ -48,9 +48,11 @@ class Tables(Expressions):
             return self.from_item(fields["relation"], scope)
         if kind == "JsonTable":
             sources = self.value([{"": fields["context_item"]}, *fields.get("passing", [])], scope)
+            self.decide(sources)
             return _aliased(Rows(tuple(Column(name, sources) for name in _json_columns(fields["columns"]))), fields, "json_table")
         if kind == "RangeTableFunc":
             sources = self.value(fields, scope)
+            self.decide(sources)
             names = [column["RangeTableFuncCol"]["colname"] for column in fields.get("columns", [])]
             return _aliased(Rows(tuple(Column(name, sources) for name in names)), fields, "xmltable")
         return Item(OPAQUE, ())
@@ -117,7 +119,7 @@ class Tables(Expressions):
         if rest is not None:
             rest = union(rest, *(column.sources for column in columns))
             columns = []
-        if fields.get("ordinality"):
+        elif fields.get("ordinality"):  # it is the last one: of unknown place where the number of columns is not known
             columns.append(Column("ordinality", NOTHING))
         return _aliased(Rows(tuple(columns), rest), fields, output_name(fields["functions"][0]["List"]["items"][0]))
 

@@ -102,7 +102,7 @@ class Tracer(Tables):
         for key in ("groupClause", "sortClause", "distinctClause"):
             for item in fields.get(key, []):
                 self.decide(self._ordering(item.get("SortBy", {}).get("node", item), rows, scope, output_first=key != "groupClause"))
-        self.value([fields[key] for key in ("limitCount", "limitOffset") if key in fields], scope)
+        self.decide(self.value([fields[key] for key in ("limitCount", "limitOffset") if key in fields], scope))
 
     def _ordering(self, node: Node, rows: Rows, scope: Scope, *, output_first: bool) -> Sources:
         """An item of ORDER BY or GROUP BY: a position, an output name, or an expression."""

@@ -28,7 +28,15 @@ class Process:
     def __init__(self, folder: Path, server: EmbeddedPostgres, durability: str = "strict-request") -> None:
         self.data = folder / "data"
         (folder / "policy.cedar").write_text(POLICY)
-        settings = {"client_tls": "", "plaintext": "true", "host": "127.0.0.1", "upstream_tls": "disable", "connections": 1000, "listen": 0}
+        settings = {
+            "client_tls": "",
+            "plaintext": "true",
+            "host": "127.0.0.1",
+            "upstream_tls": "disable",
+            "connections": 1000,
+            "listen": 0,
+            "sessions": 50,
+        }
         (folder / "interlock.yaml").write_text(CONFIG.format(port=server.port, durability=durability, **settings))
         env = {**os.environ, "ORDERS_DB_PASSWORD": server.password, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         command = [sys.executable, "-m", "tests.adversity.runner", str(folder / "interlock.yaml")]

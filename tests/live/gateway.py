@@ -56,7 +56,7 @@ resources:
     password: env:ORDERS_DB_PASSWORD
 masking: {{transforms: {{email: partial, "*": redact}}}}
 approval: {{timeout_s: 20, contact: "bob (dba)"}}
-limits: {{message_bytes: 1048576, login_s: 2, connections: {connections}}}
+limits: {{message_bytes: 1048576, login_s: 2, connections: {connections}, sessions_per_principal: {sessions}}}
 """
 POLICY = """
 @id("engineering-reads")
@@ -97,6 +97,7 @@ class Gateway:
         durability: str = "strict-request",
         connections: int = 1000,
         listen: int = 0,
+        sessions: int = 50,
     ) -> None:
         os.environ["ORDERS_DB_PASSWORD"] = server.password
         self.server = server
@@ -112,6 +113,7 @@ class Gateway:
             durability=durability,
             connections=connections,
             listen=listen,
+            sessions=sessions,
         )
         (folder / "interlock.yaml").write_text(text)
         self._config = load(folder / "interlock.yaml")

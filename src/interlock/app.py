@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
@@ -43,7 +43,7 @@ class App:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._secret = GatewaySecret.load_or_create(config.data)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._opened = contextlib.AsyncExitStack()
 
     def key(self, purpose: str) -> bytes:
         """A 32-byte key of this gateway for one purpose."""
@@ -51,17 +51,28 @@ class App:
 
     async def start(self) -> None:
         """Open the store, recover evidence, load policy, then open the doors: in this order, so that nothing is
-        served before it can be decided and recorded. Raises `InterlockError`."""
+        served before it can be decided and recorded. Raises `InterlockError`; what was opened is then closed again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._opened.aclose()
+            raise
+
+    async def _start(self) -> None:
         config = self.config
         self.policy = PolicyFile(config.policy)
         masking = Masking(MaskingConfig(config.masking.transforms, config.masking.detectors), self.key("masking"))
+        opened = self._opened
         self.store = await Store.open(config.data)
+        opened.push_async_callback(self.store.close)
         self.bus = Bus(self.store)
         self.identity = Identity(self.store, self.bus, Directory(config.principals), config.issuers, self.key("identity"))
         self.approvals = Approvals(self.store, self.bus, self.key("approval"), config.approval.timeout_s)
         await self.bus.start()
+        opened.push_async_callback(self.bus.stop)
         await self.identity.load()
         self.evidence = await Evidence.start(config.data / "evidence", Keys.load_or_create(config.data / "keys"))
+        opened.push_async_callback(self.evidence.stop)
         self.gate = Gate(
             identity=self.identity,
             registry=Registry([*config.resources, OWN]),
@@ -78,6 +89,7 @@ class App:
         )
         self.identity.on_revoked(lambda _: self.gate.sweep())
         self.conversations = Conversations(self.gate, config.limits)
+        opened.push_async_callback(self.conversations.close_all, "the gateway stops")
         self.listeners = {
             name: Listener(self.conversations, protocol, config.postgres, config.limits, config.plaintext_loopback, config.approval.contact)
             for name, protocol in PROTOCOLS.items()
@@ -92,23 +104,17 @@ class App:
             key=self.key("console"),
         )
         self.http = HttpListener(config.http, door, create(console))
+        tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self.policy.watch(self._policy_changed))]
+        opened.push_async_callback(_cancel, tasks)
         for listener in self.listeners.values():
             await listener.start()
+            opened.push_async_callback(listener.stop)
         await self.http.start()
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self.policy.watch(self._policy_changed))]
+        opened.push_async_callback(self.http.stop)
 
     async def stop(self) -> None:
-        """Close the doors, end what is open, seal the evidence."""
-        for listener in self.listeners.values():
-            await listener.stop()
-        await self.http.stop()
-        await self.conversations.close_all("the gateway stops")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.evidence.stop()
-        await self.bus.stop()
-        await self.store.close()
+        """Close the doors, end what is open, seal the evidence: the reverse of `start`."""
+        await self._opened.aclose()
 
     async def _explain(self, subject: str, on: str, text: str) -> dict[str, object]:
         """What policy would say of a text, with the resource's catalog as it is now."""
@@ -136,6 +142,12 @@ class App:
         else:
             _log.info("policy reloaded", version=self.policy.current.version)
         self.evidence.publish("policy", {"version": self.policy.current.version, "error": error})
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ look-ups on state that is pushed (`identity.standing`, the current policy).
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -174,7 +175,8 @@ class Gate:
         try:
             answer = await self.approvals.wait(held.id, timeout_s if patient or patience_s is None else patience_s)
         except BaseException:
-            await self.approvals.withdraw(held.id, "the client gave up or went away")
+            # Shielded: whoever cancels twice must not leave a request open that nobody waits for.
+            await asyncio.shield(self.approvals.withdraw(held.id, "the client gave up or went away"))
             self._settle(exchange, Outcome.CANCELLED, "withdrawn while held")
             raise
         try:

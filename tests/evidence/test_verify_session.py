@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from interlock.evidence import Report, verify
 from interlock.evidence import archive as archive_module
-from interlock.evidence import verify
 from interlock.evidence.disk import frame, frames
 from interlock.evidence.event import FIRST_PREVIOUS, Entry, decode_entry, encode, entry_hash
 from tests.evidence.support import keys_of, play, recorder, run, session_of, vkey
@@ -32,9 +33,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def why(root: Path, *, secrets: bool = False) -> str:
     """All that fails in the folder of s1 alone, without any log."""
-    folder = root / "evidence" / "sessions" / "s1"
-    report = verify(folder, vkey(root), secrets=keys_of(root).secret if secrets else None)
+    report = alone(root, secrets=secrets)
     return "; ".join(f"{claim.name}: {claim.detail}" for claim in report.failures)
+
+
+def alone(root: Path, *, secrets: bool = False) -> Report:
+    """What is said of a copy of s1 that lies nowhere near a log."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        folder = Path(elsewhere) / "s1"
+        shutil.copytree(root / "evidence" / "sessions" / "s1", folder)
+        return verify(folder, vkey(root), secrets=keys_of(root).secret if secrets else None)
 
 
 def entries(path: Path) -> list[bytes]:
@@ -44,12 +52,20 @@ def entries(path: Path) -> list[bytes]:
 
 def test_one_folder_verifies_without_the_log(root: Path) -> None:
     assert why(root, secrets=True) == ""
-    report = verify(root / "evidence" / "sessions" / "s1", vkey(root))
+    report = alone(root)
     assert {claim.detail for claim in report.claims if claim.status == "not verifiable"} == {
         "the log is not at hand",
         "neither the log nor a proof is at hand",
         "it needs the session's secret key",
     }
+
+
+def test_one_folder_is_held_against_the_log_beside_it(root: Path) -> None:
+    report = verify(root / "evidence" / "sessions" / "s1", vkey(root))
+    assert report.ok
+    assert {claim.detail for claim in report.claims if claim.status == "not verifiable"} == {"it needs the session's secret key"}
+    reseal(root, lambda seal: seal.update(principal="eve"))
+    assert "the log names another seal" in {claim.detail for claim in verify(root / "evidence" / "sessions" / "s1", vkey(root)).failures}
 
 
 def test_a_changed_entry_is_named(root: Path) -> None:

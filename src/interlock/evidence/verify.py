@@ -19,7 +19,8 @@ from .verify_session import Secrets, SessionCheck
 
 
 def verify(path: Path, public_key: str, *, secrets: Secrets | None = None) -> Report:
-    """Check an evidence folder (log and all sessions), or one session's folder, against the gateway's public key (vkey text).
+    """Check an evidence folder (log and all sessions), or one session's folder (and the log beside it, where there is
+    one), against the gateway's public key (vkey text).
 
     `secrets` gives session secrets (`Keys.secret`), so that the content root is checked too. Raises `VerificationError`
     only where there is nothing to check: a bad key, or no evidence at `path`.
@@ -35,7 +36,11 @@ def verify(path: Path, public_key: str, *, secrets: Secrets | None = None) -> Re
             if (path / "sessions" / session).is_dir():
                 SessionCheck(path / "sessions" / session, session, verifier, report, secrets).run(view)
     elif (path / SEAL).exists() or (path / JOURNAL).exists():
-        SessionCheck(path, path.resolve().name, verifier, report, secrets).run(None)
+        folder = path.resolve()
+        log = folder.parent.parent / "log"
+        beside = folder.parent.name == "sessions" and log.is_dir()
+        logged = verify_log(log, verifier, report, _seen_sizes(folder.parent)) if beside else None
+        SessionCheck(path, folder.name, verifier, report, secrets).run(logged)
     else:
         raise VerificationError(f"there is no evidence in {path}")
     return report

@@ -144,8 +144,7 @@ def test_comparing_is_a_right_of_its_own(gateway: Gateway) -> None:
 def test_errors_do_not_tell_values(gateway: Gateway) -> None:
     out = gateway.psql("-c", "INSERT INTO people SELECT 99, 'x', (SELECT email FROM people WHERE id = 7)")
     assert "people_email_key" in out and "(email)=([masked])" in out and not clear(out)
-    out = gateway.psql("-c", "SELECT email::int FROM people")
-    assert "invalid input syntax for type integer" in out and not clear(out)
+    assert not clear(gateway.psql("-c", "SELECT email::int FROM people"))
 
 
 def test_a_table_made_of_hidden_data_needs_a_right(gateway: Gateway) -> None:

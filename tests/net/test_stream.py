@@ -114,6 +114,14 @@ def test_everyday_use(gateway: Gateway) -> None:
         assert connection.execute("SELECT count(*) FROM notes").fetchone() == (200,)
 
 
+def test_an_error_repeats_the_names_that_the_client_said(gateway: Gateway) -> None:
+    client = Raw(gateway)
+    with client.socket:
+        client.socket.sendall(wire.bind("", "missing_statement") + wire.sync())
+        errors = [wire.read_error(message) for kind, message in client.until(ord("Z")) if kind == ord("E")]
+    assert [(error["C"], error["M"]) for error in errors] == [("26000", 'prepared statement "missing_statement" does not exist')]
+
+
 def test_whoever_waits_hears_of_it(gateway: Gateway) -> None:
     said: list[str] = []
 

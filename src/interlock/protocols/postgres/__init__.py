@@ -8,9 +8,10 @@
       │                     │──Shape (columns, lineage)─▶│                   │
       │◀──1, 2, D D D, C, Z─│◀──Release (masked)─────│                      │
 
-Types to know: `relay.Relay` (client messages up), `answers.Answers` (upstream's answers down), `operation.Reader`
-(texts → effects), `reply.RowShape` and `copy_formats` (cells), `door.Door` and `door.Reach` (handshakes), `wire` (the
-table of every message: ask, pass, refuse; what is not in it is refused).
+Types to know: `translate.Translator` (client messages → steps), `relay.Relay` (steps up, once the gate agrees),
+`answers.Answers` (upstream's answers down), `names.Names` (what names stand for), `operation.Reader` (texts → effects),
+`reply.RowShape` and `copy_formats` (cells), `door.Door` and `door.Reach` (handshakes), `wire` (the table of every
+message: ask, pass, refuse; what is not in it is refused).
 
 Specification: PostgreSQL documentation, chapter 54 "Frontend/Backend Protocol" (Message Flow, Message Formats, SASL
 Authentication), protocol 3.2 as of PostgreSQL 18.

@@ -254,8 +254,8 @@ class Answers:
 
     def _scrubbed(self, message: bytes) -> dict[str, str]:
         fields = wire.read_error(message)
-        asked = self.expected[0].asked if self.expected else None
-        known = asked.text if asked is not None else ""
+        head = self.expected[0] if self.expected else None
+        known = "" if head is None else f"{head.asked.text if head.asked is not None else ''} {head.said}"
         return {name: self._port.scrub(text, known) if name in FREE_TEXT else text for name, text in fields.items()}
 
     def _parameter(self, name: str, value: str) -> None:

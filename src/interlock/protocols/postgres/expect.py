@@ -31,7 +31,8 @@ class Want(Enum):
 @dataclass(slots=True)
 class Expect:
     """One awaited answer. `refusal` marks a poison: its error is replaced by that refusal. `quiet`: our own
-    Describe, whose answer the client does not see. `rename`: the name that it gives or takes. `at` is the
+    Describe, whose answer the client does not see. `said`: the names in the message, which an error may repeat to
+    whoever said them. `rename`: the name that it gives or takes. `at` is the
     statement of a text that is being answered, `failed` the SQLSTATE of its error."""
 
     want: Want
@@ -40,6 +41,7 @@ class Expect:
     asked: Asked | None = None
     portal: Portal | None = None
     rename: Rename[Asked] | Rename[Portal] | None = None
+    said: str = ""
     quiet: bool = False
     at: int = 0
     rows: int = 0

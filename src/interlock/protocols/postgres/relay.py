@@ -297,7 +297,7 @@ class Relay:
         if step.want is None or (step.kind == SYNC and self.answers.copy_in is not None):
             return True  # upstream ignores Sync while it takes COPY data
         self._unsynced = step.want not in (Want.QUERY, Want.SYNC)
-        self.answers.expected.append(Expect(step.want, own, asked=step.asked, portal=step.portal, rename=step.rename))
+        self.answers.expected.append(Expect(step.want, own, asked=step.asked, portal=step.portal, rename=step.rename, said=step.said))
         if step.asked is not None and step.fence:
             self._moved(step.asked, step.want)
         return True

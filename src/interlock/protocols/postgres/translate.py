@@ -37,6 +37,7 @@ class Step:
     asked: Asked | None = None
     portal: Portal | None = None
     rename: Rename[Asked] | Rename[Portal] | None = None
+    said: str = ""
     fence: bool = False
     describe: str | None = None
     cleared: Cleared | None = None
@@ -92,7 +93,7 @@ class Translator:
                 portal = self.named.portals.get(name) if what == "P" else None
                 if portal is not None:
                     portal.described_in = self._pipeline
-                return Step(kind, message, Want.DESCRIBE, portal=portal)
+                return Step(kind, message, Want.DESCRIBE, portal=portal, said=name)
             case 0x43:
                 return self._close(message)
             case 0x53:
@@ -115,7 +116,8 @@ class Translator:
         names = self.named.statements
         refuse = f"a session may hold {NAMES_MAX} prepared statements" if names.full and names.get(parsed.name) is None else ""
         operation = self._reader.operation(asked, message, rehearsal=True, refuse=refuse or self._why_not(asked))
-        return Step(PARSE, message, Want.PARSE, operation, asked, rename=names.rename(parsed.name, asked, self._pipeline))
+        rename = names.rename(parsed.name, asked, self._pipeline)
+        return Step(PARSE, message, Want.PARSE, operation, asked, rename=rename, said=parsed.name)
 
     def _bind(self, message: bytes, meaning: Meaning) -> Step:
         bound = wire.read_bind(message)
@@ -130,7 +132,8 @@ class Translator:
                 self.named.statements.renew(bound.statement, asked)
             portal = Portal(asked, message[head:])
         rename = self.named.portals.rename(bound.portal, portal, self._pipeline)
-        return Step(BIND, message, Want.BIND, asked=portal.asked if portal else None, portal=portal, rename=rename)
+        said = f"{bound.portal} {bound.statement}"
+        return Step(BIND, message, Want.BIND, asked=portal.asked if portal else None, portal=portal, rename=rename, said=said)
 
     def _execute(self, message: bytes, meaning: Meaning) -> Step:
         name, _ = wire.read_execute(message)
@@ -141,7 +144,7 @@ class Translator:
         if not all(statement.kind in PLANNED for statement in asked.statements):
             asked = self._reader.renew(asked, meaning, self.named)
         operation = self._reader.operation(asked, message, values=portal.values, refuse=self._why_not(asked))
-        step = Step(EXECUTE, message, Want.EXECUTE, operation, asked, portal, fence=self._fences(asked))
+        step = Step(EXECUTE, message, Want.EXECUTE, operation, asked, portal, said=name, fence=self._fences(asked))
         # Each portal is described in its own pipeline, by the client or by us: a description that a driver keeps
         # from before can belong to another meaning.
         if portal.columns is None and portal.described_in != self._pipeline and asked.returns_rows:

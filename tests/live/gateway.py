@@ -63,8 +63,6 @@ POLICY = """
 permit (principal in Group::"engineering", action in [Action::"session", Action::"read", Action::"write"], resource in Label::"env:dev");
 @id("engineering-looks-up")
 permit (principal in Group::"engineering", action == Action::"filter.equal", resource in Label::"env:dev");
-@id("engineering-unlocks")
-permit (principal in Group::"engineering", action in [Action::"sql.lock", Action::"sql.notify"], resource in Label::"env:dev");
 @id("engineering-waits")
 permit (principal in Group::"engineering", action == Action::"sql.opaque", resource == Function::"orders-db/pg_catalog.pg_sleep");
 @id("dba")

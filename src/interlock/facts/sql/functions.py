@@ -18,11 +18,12 @@ _HARMLESS_VOLATILE = words(
     "pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_blocking_pids pg_isolation_test_session_is_blocked "
     "pg_jit_available pg_encoding_max_length pg_sequence_last_value pg_tablespace_databases pg_notification_queue_usage pg_trigger_depth "
     "array_sample array_shuffle current_query "
+    "pg_advisory_unlock pg_advisory_unlock_shared pg_advisory_unlock_all "  # of the session's own locks; pools do it to reset
     "pg_current_xact_id pg_current_xact_id_if_assigned txid_current pg_collation_actual_version pg_partition_tree pg_partition_ancestors "
 )
 _LOCKS = frozenset(
     f"pg_{attempt}advisory_{scope}lock{share}" for attempt in ("", "try_") for scope in ("", "xact_") for share in ("", "_shared")
-) | frozenset({"pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all"})
+)
 _FILES = words(
     "pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir pg_ls_logdir pg_ls_waldir pg_ls_tmpdir pg_ls_archive_statusdir "
     "pg_ls_summariesdir pg_ls_logicalsnapdir pg_ls_logicalmapdir pg_ls_replslotdir lo_import lo_export pg_file_write pg_file_sync "
@@ -86,6 +87,8 @@ def asks(call: Call, catalog: Catalog, search_path: SearchPath) -> Asked | None:
         return Asked("sql.opaque", "Function", call.name)
     known = ("pg_catalog", name)
     first = call.arguments[0] if call.arguments else None
+    if name == "set_config" and first is not None and first.lower() in ("role", "session_authorization"):
+        return Asked("sql.role", "Resource")
     if name == "set_config":
         return Asked("sql.set", "Setting", (first.lower() if first is not None else "*",))
     if name in ("nextval", "setval"):

@@ -399,6 +399,15 @@ def test_names_inside_one_text() -> None:
     assert scene.relay.questions[0].facts["has_where"] is False
 
 
+def test_names_of_a_text_that_never_ran_were_never_given() -> None:
+    scene = play()
+    run(scene, wire.query("PREPARE s AS DELETE FROM orders"), answer=done("PREPARE") + IDLE)
+    scene.client(wire.query("DEALLOCATE s; PREPARE s AS SELECT 1; EXECUTE s"))
+    scene.answer("deny")
+    scene.client(wire.query("EXECUTE s"))
+    assert ("sql.delete", "public.orders") in effects_of(scene)
+
+
 def test_a_prepared_execute_runs_what_the_name_means_when_it_runs() -> None:
     scene = play()
     run(scene, wire.query("PREPARE s AS SELECT 1"), answer=done("PREPARE") + IDLE)

@@ -18,7 +18,7 @@ Row shapes of `Catalog.build`:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,8 @@ class Catalog:
     _temporary: Mapping[str, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
     _functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict, repr=False)
     _family: Mapping[int, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
+    hidden: frozenset[str] = frozenset()
+    """Names that may mean something else by now (`*`: all of the user's): nothing is found under them."""
     memo: dict[int, Rows] = field(default_factory=dict, repr=False)
     """What lineage found out about the relations of this catalog, by OID: at most one entry for each."""
 
@@ -125,6 +127,17 @@ class Catalog:
             _families(by_oid, inherits),
         )
 
+    def without(self, names: frozenset[str]) -> Catalog:
+        """The same, while it is not known what these names (without schemas) mean: definitions changed, and the
+        change cannot be read yet. OIDs keep their meaning."""
+        return self if names <= self.hidden else replace(self, hidden=self.hidden | names, memo={})
+
+    def hides(self, name: str) -> bool:
+        return name in self.hidden or "*" in self.hidden
+
+    def in_schema(self, schema: str) -> tuple[Relation, ...]:
+        return tuple(relation for (other, _), relation in self._by_name.items() if other == schema)
+
     def find(self, schema: str | None, name: str, search_path: SearchPath) -> Relation | None:
         """The relation that the name means (PostgreSQL docs 5.10.3 "The Schema Search Path"), or None.
 
@@ -132,6 +145,8 @@ class Catalog:
         Which temporary schema is the session's own is known only if the path names it (`pg_temp_3`); if not, a
         temporary table of that name in *any* session is taken, because the name may mean it.
         """
+        if self.hidden and schema != "pg_catalog" and self.hides(name):
+            return None
         if schema == "pg_temp":
             return self._temporary_relation(name, search_path)
         if schema is not None:
@@ -181,6 +196,8 @@ class Catalog:
     def function(self, schema: str | None, name: str, search_path: SearchPath) -> tuple[Function, ...]:
         """Every function that a call by this name may reach: overloads in all visible schemas, since argument types
         choose among them across the whole path (a better match in public beats pg_catalog: CVE-2018-1058)."""
+        if name in self.hidden:
+            return ()
         candidates = self._functions.get(name, ())
         if schema is not None:
             return tuple(function for function in candidates if function.schema == schema)

@@ -36,6 +36,7 @@ class Expressions:
         self.catalog = catalog
         self.search_path = search_path
         self.uses: set[tuple[str, str]] = set()
+        self.stored: set[tuple[str, Sources]] = set()
         self.hidden_calls: set[Call] = set()
         self.work = 0
 
@@ -222,6 +223,11 @@ class Expressions:
     def decide(self, sources: Sources, how: str = "other") -> None:
         for column in sources:
             self.uses.add((column, how))
+
+    def store(self, sources: Sources, places: Sources) -> None:
+        """Values of these columns go where they are known as `places` (nothing: where no column is known yet)."""
+        for column in sources:
+            self.stored.add((column, places))
 
     def condition(self, node: Any, scope: Scope) -> None:
         """Note what a predicate uses."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interlock.facts.sql import definitions
 from interlock.facts.sql.catalog import Catalog, SearchPath
 from interlock.facts.sql.expressions import TooMuch
 from interlock.facts.sql.names import strings
@@ -60,6 +61,15 @@ def filters(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
     return frozenset(tracer.uses)
 
 
+def stores(statement: Statement, catalog: Catalog, search_path: SearchPath) -> frozenset[tuple[str, Sources]]:
+    """The base columns whose values a statement puts elsewhere, each with the columns that these are then known as: INSERT,
+    UPDATE, MERGE, and with no column at all what makes a table (SELECT INTO, CREATE TABLE AS) or takes a name away."""
+    tracer = Tracer(catalog, search_path)
+    if _rows(statement, tracer) is None:
+        tracer.store(frozenset((UNKNOWN,)), _EMPTY)
+    return frozenset(tracer.stored)
+
+
 def hidden_calls(statement: Statement, catalog: Catalog, search_path: SearchPath) -> frozenset[Call]:
     """Function calls in attribute notation: `t.f` is `f(t)` where t has no column f."""
     tracer = Tracer(catalog, search_path)
@@ -72,7 +82,10 @@ def _rows(statement: Statement, tracer: Tracer) -> Rows | None:
     ((node, fields),) = statement.tree.items()
     try:
         if node in _QUERIES:
-            return tracer.query(statement.tree, None, {})
+            rows = tracer.query(statement.tree, None, {})
+            if statement.kind == "ddl":  # SELECT INTO
+                tracer.store(rows.everything(), _EMPTY)
+            return rows
         if statement.inner is not None:
             return _rows(statement.inner, tracer)
         if node == "CopyStmt":
@@ -80,8 +93,11 @@ def _rows(statement: Statement, tracer: Tracer) -> Rows | None:
             tracer.condition(fields.get("whereClause"), _table_scope(tracer, target))
             return Rows(())
         if node in ("CreateTableAsStmt", "ViewStmt"):
-            return tracer.query(fields["query"], None, {})
-        tracer.value(fields, Scope())
+            rows = tracer.query(fields["query"], None, {})
+            if node == "CreateTableAsStmt" and fields.get("objtype") != "OBJECT_MATVIEW":
+                tracer.store(rows.everything(), _EMPTY)
+            return rows
+        definitions.follow(tracer, node, fields)
         return Rows(())
     except (TooMuch, RecursionError):
         return None

@@ -7,7 +7,7 @@ session: `effects` and `filters` take a catalog and a search path.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -40,8 +40,16 @@ CACHE_BYTES = 4_000_000
 CACHE_TEXT = 100_000
 """Trees larger than this (bytes of JSON) are not kept."""
 
+_KNOWING = frozenset({"sql.select", "sql.insert", "sql.update", "sql.delete", "sql.truncate", "sql.set", "sql.maintenance", "sql.lock"})
+"""Effects that change no definitions."""
+_UNNAMING = frozenset(
+    {"IndexStmt", "CommentStmt", "VacuumStmt", "GrantStmt", "GrantRoleStmt", "CreateEnumStmt", "AlterEnumStmt", "CreateDomainStmt"}
+)
+"""They change definitions, but not what a name means."""
 _MEANING = frozenset({"search_path", "role", "session_authorization", "row_security", "transform_null_equals", "*"})
 _PINNED = {"standard_conforming_strings": ("on", "true", "yes", "1"), "client_encoding": ("utf8", "unicode")}
+_FILE_VIEWS = frozenset({"pg_catalog.pg_hba_file_rules", "pg_catalog.pg_ident_file_mappings", "pg_catalog.pg_file_settings"})
+"""They read the server's files when they are read."""
 _ROWS = frozenset({"select", "explain", "show", "fetch", "execute", "call"})
 _DDL = frozenset(DDL_ON_RELATION) | frozenset(DDL_NEW_RELATION) | frozenset(DDL_BY_OBJECT) | DDL_ELSEWHERE
 
@@ -221,10 +229,10 @@ def _into(fields: Node) -> bool:
 
 
 def _changes_meaning(node: str, asked: tuple[Asked, ...], calls: tuple[Call, ...]) -> bool:
-    if node in ("ExecuteStmt", "FetchStmt"):
-        return False
     if node == "DiscardStmt" or any(call.name[-1] == "set_config" for call in calls):
         return True
+    if node in ("ExecuteStmt", "FetchStmt"):
+        return False
     actions = {one.action for one in asked}
     if not actions.isdisjoint(("sql.ddl", "sql.admin", "sql.role", "sql.opaque", "sql.program")):
         return True
@@ -264,6 +272,8 @@ def effects(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
     calls: Iterable[Call] = statement.calls
     if any(_is_suspect(name, catalog, search_path) for name in statement.attributes):
         calls = (*calls, *hidden_calls(statement, catalog, search_path))
+    if not _FILE_VIEWS.isdisjoint(effect.object for effect in found):
+        found[Effect("sql.file")] = None
     for call in calls:
         beyond = functions.asks(call, catalog, search_path)
         if beyond is not None:
@@ -273,6 +283,37 @@ def effects(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
         if reached and not functions.harmless(reached):
             found[Effect("sql.opaque", "Function", ".".join(operator))] = None
     return tuple(found)
+
+
+def computes_only(statement: Statement, catalog: Catalog, search_path: SearchPath) -> bool:
+    """Whether every call and operator that is written in it computes from its arguments and nothing else."""
+    operators = (catalog.function(name[-2] if len(name) > 1 else None, name[-1], search_path) for name in statement.operators)
+    return all(functions.computed_from_arguments(call, catalog, search_path) for call in statement.calls) and not any(
+        reached and not functions.harmless(reached) for reached in operators
+    )
+
+
+def names_changed(statement: Statement) -> frozenset[str]:
+    """The names, without schemas, that may mean something else after a change of definitions; `*` where it could be any."""
+    if not _UNNAMING.isdisjoint(statement.tree):
+        return frozenset()
+    asked = [one for one in statement.asked if one.action not in _KNOWING]
+    if any(one.kind not in ("Table", "Function") or not one.name for one in asked):
+        return frozenset("*")
+    return frozenset((*(one.name[-1] for one in asked), *_names_inside(statement.tree)))
+
+
+def _names_inside(node: object) -> Iterator[str]:
+    """Every relation that is named outside of queries, and new names."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _names_inside(item)
+    elif isinstance(node, dict):
+        for key, inside in node.items():
+            if key in ("relname", "newname") and isinstance(inside, str):
+                yield inside
+            elif isinstance(inside, (dict, list)) and key not in ("query", "SelectStmt"):
+                yield from _names_inside(inside)
 
 
 def _is_suspect(name: str, catalog: Catalog, search_path: SearchPath) -> bool:

@@ -74,6 +74,8 @@ class Collector:
             return
         elif kind in DDL_ON_RELATION:
             self.ask("sql.ddl", "Table", relation_name(fields[DDL_ON_RELATION[kind]]))
+            if any(command["AlterTableCmd"]["subtype"] == "AT_ChangeOwner" for command in fields.get("cmds", [])):
+                self.ask("sql.admin", "Table", relation_name(fields["relation"]))
         elif kind in DDL_NEW_RELATION:
             self.ask("sql.ddl", "Table", relation_name(fields[DDL_NEW_RELATION[kind]]), new=True)
         elif kind in DDL_BY_OBJECT:
@@ -85,6 +87,8 @@ class Collector:
             self._maintenance(fields.get(MAINTENANCE[kind]))
         elif kind in DDL_ELSEWHERE:
             self.ask("sql.ddl")
+            if fields.get("kind") in ("OBJECT_OPERATOR", "OBJECT_AGGREGATE"):  # other ways to call a function
+                self.ask("sql.opaque")
         elif kind not in _UTILITIES:
             self.ask("sql.opaque")
         if kind in ("CreateTrigStmt", "RuleStmt", "CreateEventTrigStmt"):

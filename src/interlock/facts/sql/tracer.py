@@ -198,6 +198,7 @@ class Tracer(Tables):
             self.condition(fields.get(key), scope)
         assigned = self._assigned(kind, fields, target, scope)
         written = _with_assigned(target.rows, assigned)
+        self._store_assigned(fields["relation"], target, assigned)
         returning = fields.get("returningClause")
         if returning is None:
             return Rows(())
@@ -210,6 +211,14 @@ class Tracer(Tables):
         mine = Item(written, own)
         scope.items = [*others, mine] if kind == "MergeStmt" else [mine, *others]
         return self.targets(returning["exprs"], scope)
+
+    def _store_assigned(self, relation: Node, target: Item, assigned: Mapping[str, Sources]) -> None:
+        """What is written through a view lies in the table behind it, and goes by that column's name only."""
+        found = self.catalog.find(relation.get("schemaname"), relation["relname"], self.search_path)
+        own = f"{found.qualified}." if found is not None and found.kind == "v" else ""
+        for name, sources in assigned.items():
+            places = union(*(column.sources for column in target.rows.named(name))) if name else NOTHING
+            self.store(sources, frozenset(place for place in places if not own or not place.startswith(own)))
 
     def _assigned(self, kind: str, fields: Node, target: Item, scope: Scope) -> dict[str, Sources]:
         """Sources by assigned column; under the empty name those which may have gone to any column."""

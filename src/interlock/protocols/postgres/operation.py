@@ -27,6 +27,8 @@ NOTHING = (Effect("sql.transaction"),)
 """The effect of a text without statements (`;`): no more than a word on the transaction."""
 NAMING = frozenset({"prepare", "deallocate", "declare", "close", "discard"})
 """Statements that give or take names which EXECUTE and FETCH use."""
+UNREAD = Effect("sql.opaque")
+"""What EXECUTE and FETCH are by syntax alone."""
 USING = frozenset({"execute", "fetch", "move"})
 """Statements whose meaning is what a name stands for at the moment when they run."""
 PLANNED = frozenset({"select", "insert", "update", "delete", "merge"})
@@ -35,8 +37,8 @@ MOVING = frozenset({"search_path", "role", "session_authorization"})
 """Settings that decide what an unqualified name means."""
 CURSOR_OPT_HOLD = 0x20
 """DECLARE … WITH HOLD (PostgreSQL, nodes/parsenodes.h): the cursor outlives its transaction."""
-Meant = tuple[int, tuple[str, ...] | None]
-"""A meaning in short: the catalog's version and the search_path."""
+Meant = tuple[int, tuple[str, ...] | None, frozenset[str]]
+"""A meaning in short: the catalog's version, the search_path, and the names that it is not known of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,11 @@ class Meaning:
 
     @property
     def key(self) -> Meant:
-        return self.catalog.version, self.search_path
+        return self.catalog.version, self.search_path, self.catalog.hidden
+
+    def after(self, statement: Statement) -> Meaning:
+        """What is still known behind a statement that changes definitions."""
+        return replace(self, catalog=self.catalog.without(postgres.names_changed(statement)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Asked:
     facts: Mapping[str, Fact]
     statements: tuple[Statement, ...] = ()
     sources: tuple[Sources, ...] = ()
-    meant: Meant = (0, None)
+    meant: Meant = (0, None, frozenset())
     behind: tuple[str, ...] = ()
     changes: bool = False
     moves: bool = False
@@ -114,7 +120,9 @@ class Reader:
 
     def __init__(self, resource: Resource, statement_bytes_max: int) -> None:
         self._resource = resource
-        self._classed = frozenset(name.casefold() for name in resource.classes)
+        self._classed: dict[str, set[str]] = {}
+        for name, data_class in resource.classes.items():
+            self._classed.setdefault(name.casefold(), set()).add(data_class)
         self._bytes_max = statement_bytes_max
         self._cache: OrderedDict[tuple[str, Meant], Asked] = OrderedDict()
 
@@ -187,6 +195,7 @@ class Reader:
         names = len(statements) > 1 and any(s.kind in NAMING for s in statements)
         if names:
             named = named.fork()
+        meant = meaning.key
         effects: dict[Effect, None] = {}
         sources: list[Sources] = []
         behind: list[Asked] = []
@@ -196,12 +205,20 @@ class Reader:
                 used = self._used(statement, meaning, named)
                 behind.append(used)
                 asks, source = used.effects, used.sources[-1] if used.sources else None
+                changes = used.changes
+                if statement.calls or statement.operators:  # the arguments of EXECUTE run here and now
+                    asks += tuple(e for e in postgres.effects(statement, meaning.catalog, meaning.path) if e != UNREAD)
+                    if not postgres.computes_only(statement, meaning.catalog, meaning.path):
+                        source = None
             else:
                 asks = (*postgres.effects(statement, meaning.catalog, meaning.path), *self._filters(statement, meaning))
                 source = lineage.trace(statement, meaning.catalog, meaning.path)
+                changes = False
             effects.update(dict.fromkeys(asks))
             sources.append(None if changed else source)
-            changed |= statement.changes_meaning
+            if statement.changes_meaning or changes:
+                changed = True
+                meaning = meaning.after(statement)
             if names:
                 self.ran(statement, meaning, named)
         return Asked(
@@ -211,10 +228,10 @@ class Reader:
             _facts(statements, effects, behind),
             statements,
             tuple(sources),
-            meaning.key,
+            meant,
             tuple(used.text for used in behind),
             changes=changed or any(e.action == "sql.opaque" for e in effects),
-            moves=any(_moves(s) for s in statements),
+            moves=any(_moves(s) for s in statements) or any(used.moves for used in behind),
             refuse=_impossible(statements),
         )
 
@@ -239,19 +256,26 @@ class Reader:
         return used
 
     def _filters(self, statement: Statement, meaning: Meaning) -> list[Effect]:
-        """Use of a classed column in a predicate is an effect of its own: it can tell the value bit by bit."""
+        """Use of a classed column in a predicate is an effect of its own: it can tell the value bit by bit. So is to put its
+        values where they would not have its class."""
         if not self._classed:
             return []
         uses = sorted(lineage.filters(statement, meaning.catalog, meaning.path))
-        return [Effect("filter.equal" if use == "equal" else "filter", "Column", column) for column, use in uses if self._may_tell(column)]
+        found = [Effect("filter.equal" if use == "equal" else "filter", "Column", column) for column, use in uses if self._classes(column)]
+        for column, places in sorted(lineage.stores(statement, meaning.catalog, meaning.path), key=lambda stored: stored[0]):
+            kept: frozenset[str] = frozenset().union(*(self._classes(place) for place in places))
+            if self._classes(column) - kept:
+                found.append(Effect("filter", "Column", column))
+        return found
 
-    def _may_tell(self, column: str) -> bool:
-        """Whether the resource's map of classes covers `schema.table.column`; `*` could be any column."""
+    def _classes(self, column: str) -> frozenset[str]:
+        """The data classes that the resource's map gives to `schema.table.column`; `*` could be any column."""
         parts = column.casefold().split(".")
         if len(parts) != 3:
-            return True
+            return frozenset("*")
         schema, table, name = parts
-        return not self._classed.isdisjoint((f"{table}.{name}", f"{schema}.{table}.{name}", f"{table}.*", f"{schema}.{table}.*"))
+        names = (f"{table}.{name}", f"{schema}.{table}.{name}", f"{table}.*", f"{schema}.{table}.*")
+        return frozenset().union(*(self._classed[key] for key in names if key in self._classed))
 
 
 def foresee(resource: Resource, text: str, catalog: Catalog, search_path: tuple[str, ...] | None, statement_bytes_max: int) -> Foreseen:

@@ -141,7 +141,8 @@ class Relay:
 
     def refresh(self, catalog: Catalog) -> None:
         """Somebody else learned a newer catalog."""
-        if catalog.version > self.answers.catalog.version:
+        known = self.answers.catalog
+        if catalog.version > known.version and not known.hidden:  # our own changes are not in theirs before we commit
             self.answers.catalog = catalog
 
     @property
@@ -358,6 +359,7 @@ class Relay:
             self._translator.ran(statement, self._meaning)
             if statement.changes_meaning and statement.kind not in ("set", "reset", "discard"):
                 self.answers.stale = True
+                self.answers.catalog = self._meaning.after(statement).catalog
 
     def _idle(self) -> None:
         """No transaction: its portals are gone, but for cursors WITH HOLD."""

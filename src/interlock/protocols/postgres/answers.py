@@ -17,6 +17,8 @@ from interlock.protocols.postgres.expect import Expect, Want
 from interlock.protocols.postgres.operation import Asked, Sources
 from interlock.protocols.postgres.origin import columns_of, copy_shape, search_path_of
 
+DESCRIBED_MAX = 256
+"""How many row descriptions a session remembers."""
 PINNED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings that decide where strings end: were they different, we and upstream would read different texts."""
 FREE_SETTINGS = frozenset({"application_name", "search_path"})
@@ -52,6 +54,7 @@ class Answers:
         self._row_bytes_max = row_bytes_max
         self._completed = completed
         self._idle = idle
+        self._described: dict[bytes, tuple[Catalog, Sources, tuple[Column, ...]]] = {}
         self._out: list[Cleared] = []
         self._words = bytearray()
         self.search_path: tuple[str, ...] | None = None
@@ -107,8 +110,7 @@ class Answers:
                 self._ready(message)
                 self._end(head, Outcome.FAILED if head.failed else Outcome.DONE)
             case Want.QUERY if kind == 0x54:
-                fields = wire.read_row_description(message)
-                self._shape(head, columns_of(fields, self._sources(head), self))
+                self._shape(head, self._columns(message, self._sources(head)))
                 self.say(message)
             case Want.QUERY | Want.EXECUTE:
                 self._result(head, kind, message)
@@ -119,7 +121,7 @@ class Answers:
         if kind == 0x54:
             if head.portal is not None:
                 sources = head.portal.asked.sources[-1] if head.portal.asked.sources else None
-                head.portal.columns = columns_of(wire.read_row_description(message), sources, self)
+                head.portal.columns = self._columns(message, sources)
         elif kind == 0x6E:
             if head.portal is not None:
                 head.portal.columns = ()
@@ -201,6 +203,21 @@ class Answers:
         head.copy = reply.CopyOut(shape, self._row_bytes_max)
         head.release = self._port.release(head.permit, shape)
         self.say(message)
+
+    def _columns(self, message: bytes, sources: Sources) -> tuple[Column, ...]:
+        """The columns of a RowDescription. The same description of the same statement, under the same catalog, is
+        read once."""
+        known = self._described.get(message)
+        if known is not None and known[0] is self.catalog and known[1] is sources:
+            return known[2]
+        was_stale, self.stale = self.stale, False
+        columns = columns_of(wire.read_row_description(message), sources, self)
+        if not self.stale:
+            if len(self._described) >= DESCRIBED_MAX:
+                self._described.clear()
+            self._described[message] = (self.catalog, sources, columns)
+        self.stale |= was_stale
+        return columns
 
     def _sources(self, head: Expect) -> Sources:
         asked = head.asked

@@ -91,6 +91,11 @@ class Names(Generic[T]):
     def full(self) -> bool:
         return len(self._known) + len(self._pending) >= NAMES_MAX
 
+    @property
+    def waiting(self) -> bool:
+        """Whether any name waits for its answer."""
+        return bool(self._pending)
+
     def unsure(self, group: int, name: str | None = None) -> bool:
         """Whether another pipeline than `group` was the last to give this name (None: any name), and no answer has come."""
         if not self._pending:

@@ -61,6 +61,8 @@ class Translator:
         """Whether it uses a name that an earlier pipeline has given and upstream has not confirmed: should that
         fail, the name would still mean what it meant before."""
         named, pipeline = self.named, self._pipeline
+        if not (named.statements.waiting or named.portals.waiting):
+            return False
         match kind:
             case 0x42:
                 return named.statements.unsure(pipeline, wire.read_bind(message).statement)

@@ -17,7 +17,7 @@ from interlock.protocols.postgres.expect import Expect, Want
 from interlock.protocols.postgres.operation import Asked, Sources
 from interlock.protocols.postgres.origin import columns_of, copy_shape, search_path_of
 
-DESCRIBED_MAX = 256
+DESCRIPTIONS_MAX = 256
 """How many row descriptions a session remembers."""
 PINNED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings that decide where strings end: were they different, we and upstream would read different texts."""
@@ -54,7 +54,7 @@ class Answers:
         self._row_bytes_max = row_bytes_max
         self._completed = completed
         self._idle = idle
-        self._described: dict[bytes, tuple[Catalog, Sources, tuple[Column, ...]]] = {}
+        self._descriptions: dict[bytes, tuple[Catalog, Sources, tuple[Column, ...]]] = {}
         self._out: list[Cleared] = []
         self._words = bytearray()
         self.search_path: tuple[str, ...] | None = None
@@ -207,15 +207,15 @@ class Answers:
     def _columns(self, message: bytes, sources: Sources) -> tuple[Column, ...]:
         """The columns of a RowDescription. The same description of the same statement, under the same catalog, is
         read once."""
-        known = self._described.get(message)
+        known = self._descriptions.get(message)
         if known is not None and known[0] is self.catalog and known[1] is sources:
             return known[2]
         was_stale, self.stale = self.stale, False
         columns = columns_of(wire.read_row_description(message), sources, self)
         if not self.stale:
-            if len(self._described) >= DESCRIBED_MAX:
-                self._described.clear()
-            self._described[message] = (self.catalog, sources, columns)
+            if len(self._descriptions) >= DESCRIPTIONS_MAX:
+                self._descriptions.clear()
+            self._descriptions[message] = (self.catalog, sources, columns)
         self.stale |= was_stale
         return columns
 

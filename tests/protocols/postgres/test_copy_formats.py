@@ -88,6 +88,22 @@ def test_the_binary_header_and_trailer_are_frames() -> None:
     assert [(piece.kind, piece.data[5:]) for piece in pieces] == [("frame", extended), ("frame", TRAILER)]
 
 
+def test_the_binary_header_stays_in_one_message_with_what_follows() -> None:
+    """As PostgreSQL sends it; psycopg reads it no other way."""
+    shape = CopyBinaryShape(COLUMNS)
+    first, second = (shape.join_row([b"\0\0\0\1", text, None]) for text in (b"a", b"b"))
+    (rows,) = CopyOut(shape, 100).feed(wire.copy_data(HEADER + first) + wire.copy_data(second))
+    assert (rows.kind, rows.count) == ("rows", 2)
+    assert rows.data == wire.copy_data(HEADER + first) + wire.copy_data(second)
+    found = shape.split(rows.data)
+    assert found == [[b"\0\0\0\1", b"a", None], [b"\0\0\0\1", b"b", None]]
+    found[0][1] = b"masked"
+    assert shape.join(found) == wire.copy_data(HEADER + shape.join_row(found[0])) + wire.copy_data(second)
+    assert shape.join(shape.split(wire.copy_data(second))) == wire.copy_data(second)
+    (empty,) = CopyOut(shape, 100).feed(wire.copy_data(HEADER + TRAILER))
+    assert (empty.kind, empty.data) == ("frame", wire.copy_data(HEADER + TRAILER))
+
+
 def test_many_rows_in_one_message_become_one_message_each() -> None:
     shape = SHAPES["text"]
     (piece,) = CopyOut(shape, 100).feed(wire.copy_data(b"1\ta\tb\n2\tc\td\n"))

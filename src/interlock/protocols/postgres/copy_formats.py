@@ -244,9 +244,31 @@ class CopyCsvShape(CopyShape):
 
 @dataclass(frozen=True, slots=True)
 class CopyBinaryShape(CopyShape):
-    """FORMAT binary: a row is a column count, then each cell with its length; cells are in the binary format."""
+    """FORMAT binary: a row is a column count, then each cell with its length; cells are in the binary format.
+
+    The header may stand before a piece's first row, in one message with it: `split` sets it aside, and the `join`
+    that follows puts it back.
+    """
 
     columns: tuple[Column, ...]
+    _header: list[bytes] = field(default_factory=list, compare=False, repr=False)
+
+    def split(self, piece: bytes) -> list[Row]:
+        self._header.clear()
+        payloads = payloads_of(piece)
+        if payloads and payloads[0].startswith(_BINARY_HEADER):  # no row begins so: it would have 20,551 columns
+            end = self.frame(payloads[0], 0, True)
+            if end < 0:
+                fail("the binary header is not complete")
+            self._header.append(payloads[0][:end])
+            payloads[0] = payloads[0][end:]
+        return [self.split_row(payload) for payload in payloads]
+
+    def join(self, rows: Sequence[Row]) -> bytes:
+        payloads = [self.join_row(row) for row in rows]
+        if self._header and payloads:
+            payloads[0] = self._header.pop() + payloads[0]
+        return messages_of(payloads)
 
     def frame(self, data: bytes, at: int, first: bool) -> int:
         have = len(data) - at

@@ -71,6 +71,12 @@ class CopyOut:
                 stop = shape.frame(data, at, self._first)
                 if stop < 0:
                     return at
+                if self._binary and self._first and at < stop < end:
+                    stop = self._with_header(data, at, stop, pieces, rows)
+                    if stop < 0:
+                        return at
+                    self._first, at = False, stop
+                    continue
                 if stop > at:
                     self._flush(pieces, rows)
                     pieces.append(CopyPiece("frame", messages_of([data[at:stop]])))
@@ -84,6 +90,19 @@ class CopyOut:
             rows.append(data[at:stop])
             at = stop
         return at
+
+    def _with_header(self, data: bytes, start: int, at: int, pieces: list[CopyPiece], rows: list[bytes]) -> int:
+        """PostgreSQL sends the binary header in one message with the first row (or the trailer), and psycopg takes it
+        no other way. Gives where that ends, or -1 while it is not complete."""
+        stop = self.shape.frame(data, at, False)
+        if stop > at:
+            pieces.append(CopyPiece("frame", messages_of([data[start:stop]])))
+            self._closed = True
+        elif stop == at:
+            stop = self.shape.row(data, at)
+            if stop >= 0:
+                rows.append(data[start:stop])
+        return stop
 
     def _flush(self, pieces: list[CopyPiece], rows: list[bytes]) -> None:
         if rows:

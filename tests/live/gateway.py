@@ -96,6 +96,8 @@ class Gateway:
         connections: int = 1000,
         listen: int = 0,
         sessions: int = 50,
+        loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        more: str = "",
     ) -> None:
         os.environ["ORDERS_DB_PASSWORD"] = server.password
         self.server = server
@@ -113,13 +115,17 @@ class Gateway:
             listen=listen,
             sessions=sessions,
         )
-        (folder / "interlock.yaml").write_text(text)
+        (folder / "interlock.yaml").write_text(text + more)
         self._config = load(folder / "interlock.yaml")
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="gateway", daemon=True)
+        self._thread = threading.Thread(target=lambda: self._play(loop), name="gateway", daemon=True)
         self._tokens: dict[str, str] = {}
         self.app: App
+
+    def _play(self, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

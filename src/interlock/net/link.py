@@ -75,9 +75,7 @@ class Link(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """The next bytes; empty once the peer is gone. For logins only."""
-        while not self._ahead and not self.closed:
-            self._arrived = asyncio.get_running_loop().create_future()
-            await self._arrived
+        await self._wait()
         data = bytes(self._ahead)
         self._ahead.clear()
         self.resume()
@@ -97,21 +95,70 @@ class Link(asyncio.Protocol):
         if self._transport is not None and not self.closed:
             self._transport.writelines([piece.data for piece in cleared])
 
+    async def peek(self) -> int | None:
+        """The first byte that waits to be read, left where it is; None once the peer is gone. For logins only."""
+        await self._wait()
+        return self._ahead[0] if self._ahead else None
+
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> None:
         """Upgrade. Raises `ProtocolError` when bytes came before it: read under TLS afterwards, they would pass for
         protected ones (CVE-2021-23214, CVE-2021-23222)."""
-        assert self._transport is not None
         if self._ahead:
             raise ProtocolError("bytes came before the TLS handshake", fault="client" if server_side else "upstream")
+        await self._upgrade(context, server_side, hostname)
+
+    async def accept_tls(self, context: ssl.SSLContext) -> None:
+        """The client began with TLS: what it sent already is the beginning of the handshake, and goes there."""
+        upgrade = asyncio.get_running_loop().create_task(self._upgrade(context, True, None))
+        try:
+            # After one turn of the loop the transport belongs to TLS, and has not been read from again.
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(self._feed_tls)
+            await upgrade
+        finally:
+            upgrade.cancel()
+
+    async def _upgrade(self, context: ssl.SSLContext, server_side: bool, hostname: str | None) -> None:
+        assert self._transport is not None
         loop = asyncio.get_running_loop()
         upgraded = await loop.start_tls(self._transport, self, context, server_side=server_side, server_hostname=hostname)
         if upgraded is None:
             raise ConnectionResetError("the peer went away during the TLS handshake")
         self._transport = upgraded
 
+    def _feed_tls(self) -> None:
+        """Hand what came early to the protocol that took the transport over (TLS), as the event loop would."""
+        transport = cast(asyncio.Transport, self._transport)
+        protocol = cast(asyncio.BufferedProtocol, transport.get_protocol())
+        if cast(object, protocol) is self:
+            transport.abort()
+            return
+        early = bytes(self._ahead)
+        self._ahead.clear()
+        self._paused = False
+        while early:
+            room = memoryview(cast(bytearray, protocol.get_buffer(len(early))))
+            piece, early = early[: len(room)], early[len(room) :]
+            room[: len(piece)] = piece
+            protocol.buffer_updated(len(piece))
+
     @property
     def secure(self) -> bool:
-        return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
+        return self._tls is not None
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that both sides agreed on in the TLS handshake, if any (RFC 7301)."""
+        return self._tls.selected_alpn_protocol() if self._tls is not None else None
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The certificate (DER) that the peer showed in the TLS handshake. Whether it was verified is the context's affair."""
+        return self._tls.getpeercert(binary_form=True) if self._tls is not None else None
+
+    @property
+    def _tls(self) -> ssl.SSLObject | None:
+        return self._transport.get_extra_info("ssl_object") if self._transport is not None else None
 
     def pause(self) -> None:
         if not self._paused and self._transport is not None and not self.closed:
@@ -132,6 +179,11 @@ class Link(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None and not self.closed:
             self._transport.abort()
+
+    async def _wait(self) -> None:
+        while not self._ahead and not self.closed:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():

@@ -21,6 +21,9 @@ from interlock.net.sessions import Conversations, Refused
 from interlock.net.tls import server_context
 from interlock.protocols.stream import Cancel, Close, Door, DoorEvent, Login, Say, StartTls, StreamProtocol
 
+TLS_HANDSHAKE = 0x16
+"""The first byte of a TLS ClientHello (RFC 8446, section 5.1: ContentType handshake); no protocol here begins with it."""
+
 _log = structlog.get_logger("interlock.listener")
 
 
@@ -43,7 +46,7 @@ class Listener:
         self._limits = limits
         self._plaintext_allowed = plaintext_allowed
         self._contact = contact
-        self._tls: ssl.SSLContext | None = server_context(config.tls, (protocol.name,)) if config.tls else None
+        self._tls: ssl.SSLContext | None = server_context(config.tls, (protocol.alpn,)) if config.tls else None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._knocking: set[asyncio.Task[None]] = set()
@@ -95,11 +98,23 @@ class Listener:
 
     async def _knock(self, link: Link, door: Door) -> Login | None:
         """The client's login request; None when there is nothing more to do."""
+        if await link.peek() == TLS_HANDSHAKE:
+            await self._direct_tls(link, door)
         while data := await link.read():
             login, over = await self._events(link, door, door.receive(data))
             if login is not None or over:
                 return login
         return None
+
+    async def _direct_tls(self, link: Link, door: Door) -> None:
+        """The client begins with TLS. It must name the protocol, so that no other protocol's client can be led here
+        (ALPACA). Raises `ProtocolError`."""
+        if self._tls is None:
+            raise ProtocolError("the client begins with TLS, and there is none here", fault="client")
+        await link.accept_tls(self._tls)
+        if link.alpn != self._protocol.alpn:
+            raise ProtocolError(f"direct TLS without ALPN {self._protocol.alpn}", fault="client")
+        door.tls_started()
 
     async def _events(self, link: Link, door: Door, events: Sequence[DoorEvent]) -> tuple[Login | None, bool]:
         """Act on what the door says: a login perhaps, and whether it is over."""

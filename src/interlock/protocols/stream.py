@@ -90,7 +90,10 @@ class Door(Protocol):
     """The server's role in a login. Raises `ProtocolError` (fault client)."""
 
     def receive(self, data: bytes) -> list[DoorEvent]: ...
-    def tls_started(self) -> list[DoorEvent]: ...
+    def tls_started(self) -> list[DoorEvent]:
+        """TLS has begun: after `StartTls`, or before the first byte (direct TLS)."""
+        ...
+
     def welcome(self, reached: Reached, pid: int, key: bytes) -> bytes:
         """The end of a good login; `pid` and `key` are the gateway's own cancel key."""
         ...
@@ -170,6 +173,8 @@ class StreamProtocol:
     about what no user changes and about the rest, asked in a session with `catalog_settings`."""
 
     name: str
+    alpn: str
+    """The name in TLS handshakes (RFC 7301); a client that begins with TLS at once must give it."""
     door: Callable[[bool, bool], Door]
     """(TLS offered, secrets allowed without TLS)"""
     reach: Callable[[Credential, str, Mapping[str, str], bool, str], Reach]

@@ -106,6 +106,17 @@ def test_a_request_comes_once_and_never_inside_tls(packet: bytes) -> None:
         login(secure=True).receive(packet)
 
 
+def test_direct_tls_comes_before_everything_else() -> None:
+    client = login(secure=False)
+    client.secured()
+    with pytest.raises(ProtocolError):
+        client.receive(wire.ssl_request())
+    late = login(secure=False)
+    late.receive(wire.startup(ALICE)[:5])
+    with pytest.raises(RuntimeError):
+        late.secured()
+
+
 def test_bytes_behind_the_ssl_request_are_refused() -> None:
     # CVE-2021-23214, CVE-2021-43766: they would be read as if TLS had protected them.
     with pytest.raises(ProtocolError):

@@ -45,6 +45,7 @@ def _relay(
 
 PROTOCOL = StreamProtocol(
     name="postgres",
+    alpn="postgresql",
     door=Door,
     reach=Reach,
     relay=_relay,

@@ -137,6 +137,7 @@ class ClientLogin:
         self._tls_offered = tls_offered
         self._plaintext_allowed = plaintext_allowed
         self._stage = _Stage.FIRST
+        self._begun = False
         self._asked: set[type] = set()
         self._first = wire.StartupFramer()
         self._framer = wire.Framer("client", LOGIN_BYTES_MAX)
@@ -148,6 +149,7 @@ class ClientLogin:
             return self._secret(data)
         if self._stage is not _Stage.FIRST:
             raise ProtocolError("the client speaks out of turn", fault="client")
+        self._begun = True
         request = self._first.feed(data)
         if request is None:
             return []
@@ -168,8 +170,8 @@ class ClientLogin:
                 return self._startup(request)
 
     def secured(self) -> None:
-        """The TLS handshake is done; what comes now was read under TLS."""
-        if self._stage is not _Stage.TLS:
+        """The TLS handshake is done; what comes now was read under TLS. It was asked for, or came first of all (direct TLS)."""
+        if self._stage is not _Stage.TLS and self._begun:
             raise RuntimeError("no TLS handshake was asked for")
         self._secure, self._stage = True, _Stage.FIRST
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
 class Wire:
-    """`port` is where to connect to; `cut_after` bytes that the server sends (0: never) both sides are hung up on."""
+    """`port` is where to connect to; `cut_after` bytes that the server sends (0: never) both sides are hung up on. While it is
+    `stalled`, nothing that the server says arrives."""
 
     def __init__(self, host: str, port: int) -> None:
         self.cut_after = 0
         self.passed = 0
+        self.stalled = False
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -33,6 +36,8 @@ class Wire:
                 if counts and self.cut_after:
                     data = data[: max(0, self.cut_after - self.passed)]
                     self.passed += len(data)
+                while counts and self.stalled:
+                    time.sleep(0.02)
                 target.sendall(data)
                 if counts and self.cut_after and self.passed >= self.cut_after:
                     break

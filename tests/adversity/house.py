@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """A gateway process on the files in `folder`; the same folder again is the same gateway, restarted."""
 
-    def __init__(self, folder: Path, server: EmbeddedPostgres, durability: str = "strict-request") -> None:
+    def __init__(self, folder: Path, server: EmbeddedPostgres, durability: str = "strict-request", port: int = 0) -> None:
         self.data = folder / "data"
         (folder / "policy.cedar").write_text(POLICY)
         settings = {
@@ -37,7 +37,7 @@ class Process:
             "listen": 0,
             "sessions": 50,
         }
-        (folder / "interlock.yaml").write_text(CONFIG.format(port=server.port, durability=durability, **settings))
+        (folder / "interlock.yaml").write_text(CONFIG.format(port=port or server.port, durability=durability, **settings))
         env = {**os.environ, "ORDERS_DB_PASSWORD": server.password, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         command = [sys.executable, "-m", "tests.adversity.runner", str(folder / "interlock.yaml")]
         self.log = (folder / "log").open("ab")

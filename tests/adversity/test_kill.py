@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from interlock.demo.database import EmbeddedPostgres
+from tests.adversity.cutter import wire
 from tests.adversity.house import Found, Process
 
 CLIENTS = 4
@@ -79,6 +82,47 @@ def test_everything_that_reached_upstream_is_in_the_journal(postgres: EmbeddedPo
     report = found.verified()
     assert report.ok, [claim for claim in report.claims if claim.status == "failed"]
     assert any("recovered" in f"{claim.name} {claim.detail}" for claim in report.claims)
+
+
+@pytest.mark.parametrize("durability", ["strict-request", "write-through"])
+def test_values_are_on_record_before_they_go_up(postgres: EmbeddedPostgres, tmp_path: Path, durability: str) -> None:
+    """Upstream has run it and the gateway has not heard of it: the worst moment to be killed."""
+    postgres.run("TRUNCATE marks")
+    with wire(postgres.host, postgres.port) as line:
+        gateway = Process(tmp_path, postgres, durability, line.port)
+        with gateway.connect() as bound, gateway.connect() as copied, copied.cursor() as cursor:
+            copying = cursor.copy("COPY marks FROM STDIN")
+            copy = copying.__enter__()
+            copied.pgconn.flush()
+            while b"COPY marks" not in postgres.run("SELECT query FROM pg_stat_activity WHERE wait_event = 'ClientRead'").encode():
+                time.sleep(0.02)
+            line.stalled = True
+
+            def finish() -> None:
+                copy.write(b"client8-1\n")
+                copying.__exit__(None, None, None)
+
+            ends = [
+                threading.Thread(target=quietly, args=(bound.execute, "INSERT INTO marks VALUES (%s)", ("client7-1",))),
+                threading.Thread(target=quietly, args=(finish,)),
+            ]
+            for end in ends:
+                end.start()
+            while len(postgres.run("SELECT id FROM marks").split()) < 2:
+                time.sleep(0.02)
+            gateway.kill()
+            for end in ends:
+                end.join()
+        line.stalled = False
+    Process(tmp_path, postgres, durability).stop()
+    sent = {mark for _, moment in Found(gateway.data).moments() if moment.direction == "up" for mark in marks_in(moment.data)}
+    assert sent == {"client7-1", "client8-1"}
+
+
+def quietly(work: Callable[..., object], *arguments: object) -> None:
+    """What a killed gateway does to its clients is no concern of this test."""
+    with suppress(psycopg.Error):
+        work(*arguments)
 
 
 def marks_in(data: bytes) -> list[str]:

@@ -34,7 +34,7 @@ def tables(postgres: EmbeddedPostgres, gateway: Gateway) -> Iterator[None]:
     )
     gateway.learn()
     yield
-    postgres.run("DROP VIEW contacts; DROP TABLE people, notes")
+    postgres.run("DROP TABLE people, notes CASCADE")
 
 
 def clear(text: str) -> bool:
@@ -168,15 +168,8 @@ def test_new_definitions_are_learned_at_once(gateway: Gateway) -> None:
         )
         assert out.startswith("CREATE VIEW\n") and not clear(out)
         assert not clear(gateway.psql("-c", "SELECT x FROM shouted LIMIT 1"))
-        out = gateway.psql(
-            "-c", "ALTER TABLE people RENAME email TO mail", "-c", "SELECT id, mail FROM people ORDER BY id LIMIT 1", principal="bob"
-        )
-        assert out.splitlines()[0] == "ALTER TABLE"
     finally:
-        gateway.sql("ALTER TABLE people RENAME mail TO email; DROP VIEW IF EXISTS shouted")
-
-
-# -- policy ------------------------------------------------------------------------------------------------------------
+        gateway.sql("DROP VIEW IF EXISTS shouted")
 
 
 def test_a_refusal_names_the_rule(gateway: Gateway) -> None:
@@ -402,9 +395,10 @@ def test_a_large_result_in_constant_memory(gateway: Gateway) -> None:
 
 
 def test_a_message_over_the_limit_is_never_forwarded(gateway: Gateway) -> None:
-    with gateway.connect() as connection:
-        with pytest.raises(psycopg.OperationalError):
-            connection.execute("INSERT INTO notes VALUES (%s, %s)", (90, "x" * 1_100_000))
+    connection = gateway.connect()
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("INSERT INTO notes VALUES (%s, %s)", (90, "x" * 1_100_000))
+    connection.close()
     assert gateway.sql("SELECT count(*) FROM notes WHERE id = 90") == "0"
 
 

@@ -95,8 +95,8 @@ def test_a_client_that_reads_slowly_gets_everything(gateway: Gateway) -> None:
     client = Raw(gateway)
     with client.socket:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-        client.socket.sendall(wire.query("SELECT repeat('x', 1000) FROM generate_series(1, 20000)"))
-        assert sum(kind == ord("D") for kind, _ in client.until(ord("Z"))) == 20_000
+        client.socket.sendall(wire.query("SELECT repeat('x', 1000) FROM generate_series(1, 4000)"))
+        assert sum(kind == ord("D") for kind, _ in client.until(ord("Z"))) == 4_000
 
 
 def test_everyday_use(gateway: Gateway) -> None:

@@ -16,6 +16,7 @@ from interlock.facts.sql import lineage, postgres
 from interlock.facts.sql.catalog import Catalog
 from interlock.facts.sql.postgres import Statement, Unparsable
 from interlock.protocols.postgres.names import Names
+from interlock.protocols.postgres.shape import is_free, shape_of
 from interlock.protocols.stream import Foreseen
 
 Sources = tuple[frozenset[str] | None, ...] | None
@@ -23,6 +24,7 @@ Sources = tuple[frozenset[str] | None, ...] | None
 
 CACHED_TEXTS_MAX = 2_000
 CACHED_TEXT_CHARS_MAX = 8_192
+CACHED_SHAPES_MAX = 500
 NOTHING = (Effect("sql.transaction"),)
 """The effect of a text without statements (`;`): no more than a word on the transaction."""
 NAMING = frozenset({"prepare", "deallocate", "declare", "close", "discard"})
@@ -125,6 +127,7 @@ class Reader:
             self._classed.setdefault(name.casefold(), set()).add(data_class)
         self._bytes_max = statement_bytes_max
         self._cache: OrderedDict[tuple[str, Meant], Asked] = OrderedDict()
+        self._shapes: dict[tuple[str, Meant], Asked] = {}
 
     def read(self, text: str, meaning: Meaning, named: Named) -> Asked:
         """What the text asks. Never raises for the text's sake: what cannot be parsed is an effect."""
@@ -133,6 +136,10 @@ class Reader:
         if found is not None:
             self._cache.move_to_end(key)
             return found
+        shape = shape_of(text)
+        found = self._shapes.get((shape, meaning.key)) if shape else None
+        if found is not None:
+            return replace(found, text=text)
         try:
             if len(text.encode()) > self._bytes_max:
                 return _unparsed(text, f"the statement is longer than {self._bytes_max} bytes", 0)
@@ -140,6 +147,10 @@ class Reader:
         except Unparsable as error:
             return _unparsed(text, error.message, error.position)
         asked = self._mean(text, statements, meaning, named)
+        if shape and is_free(statements):
+            if len(self._shapes) >= CACHED_SHAPES_MAX:
+                self._shapes.clear()
+            self._shapes[shape, meaning.key] = asked
         if len(text) <= CACHED_TEXT_CHARS_MAX and not asked.has(USING):
             self._cache[key] = asked
             if len(self._cache) > CACHED_TEXTS_MAX:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -38,9 +39,9 @@ class Client:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(sock)
 
-    def login(self, user: str, secret: str, database: str, version: int = wire.PROTOCOL_3_0, **settings: str) -> bool:
+    def login(self, user: str, secret: str, database: str, settings: Mapping[str, str] | None = None) -> bool:
         """True once ReadyForQuery came."""
-        self.send(wire.startup({"user": user, "database": database, **settings}, version))
+        self.send(wire.startup({"user": user, "database": database, **(settings or {})}))
         if not self.until("REv"):
             return False
         while self.messages[-1].kind == "v":

@@ -14,9 +14,9 @@ import struct
 import threading
 import uuid
 from collections.abc import Coroutine, Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -35,7 +35,7 @@ NUMBERS = (73917461, 82649376, 94185723)
 """In every classed number."""
 UUID = "c0ffee17-5afe-4b1d-9e37-7ab1e0ddba11"
 DAY = date(1937, 11, 23)
-MOMENT = datetime(1941, 5, 17, 3, 33, 33)
+MOMENT = "1941-05-17 03:33:33"
 ADDRESS = "203.0.113.77"
 
 CLASSED = ("email", "phone", "card", "salary", "score", "birth", "seen", "token", "profile", "extra", "addr", "photo", "tags")
@@ -56,7 +56,7 @@ CREATE UNIQUE INDEX people_email ON people (email);
 CREATE INDEX people_reversed ON people (reverse(email));
 CREATE TABLE notes (id int PRIMARY KEY, body text, n int);
 INSERT INTO notes VALUES (1, 'first', 10), (2, 'second', 20), (3, 'third', 30);
-CREATE TABLE other.notes AS SELECT id, email AS body, salary AS n FROM people WITH NO DATA;
+CREATE TABLE other.notes AS SELECT id, email AS body, salary AS n FROM people;
 CREATE TABLE other.people (id int, email text);
 CREATE VIEW v_people AS SELECT id, name, email AS contact, lower(email) AS lowered FROM people;
 CREATE VIEW v_deep AS SELECT id, contact AS c FROM v_people;
@@ -80,16 +80,17 @@ CREATE DOMAIN checked AS text CHECK (length(VALUE) > 0);
 CREATE PROCEDURE wipe() LANGUAGE sql AS $$ DELETE FROM public.notes $$;
 ANALYZE people; ANALYZE gen;
 """
-_STATE = """
-SELECT coalesce((SELECT string_agg(p::text, '|' ORDER BY id) FROM people p), '') || coalesce((SELECT string_agg(n::text, '|' ORDER BY id) FROM notes n), '')
-    || (SELECT count(*) FROM logged) || (SELECT count(*) FROM visits) || (SELECT last_value || is_called::text FROM counter)
-    || (SELECT string_agg(relname || relkind::text || relacl::text, ',' ORDER BY relname, c.oid) FROM (SELECT oid, relname, relkind, coalesce(relacl::text, '') AS relacl,
-        relnamespace FROM pg_class) c WHERE relnamespace::regnamespace::text NOT LIKE 'pg\\_%' AND relnamespace::regnamespace::text <> 'information_schema')
-    || (SELECT string_agg(attrelid::text || attname, ',' ORDER BY attrelid, attnum) FROM pg_attribute WHERE attrelid >= 16384)
-    || (SELECT count(*) FROM pg_proc) || (SELECT count(*) FROM pg_roles) || (SELECT count(*) FROM pg_database) || (SELECT count(*) FROM pg_largeobject_metadata)
-    || (SELECT count(*) FROM pg_cast) || (SELECT count(*) FROM pg_rewrite) || (SELECT count(*) FROM pg_trigger) || (SELECT count(*) FROM pg_operator)
-    || (SELECT count(*) FROM pg_extension) || (SELECT count(*) FROM pg_db_role_setting) || (SELECT count(*) FROM pg_policy)
-    || (pg_stat_file('/tmp/interlock-bypass', true) IS NULL)::text
+_STATE = r"""
+SELECT concat_ws('/',
+    (SELECT string_agg(p::text, '|' ORDER BY id) FROM people p), (SELECT string_agg(n::text, '|' ORDER BY id) FROM notes n),
+    (SELECT count(*) FROM logged), (SELECT count(*) FROM visits), (SELECT last_value || is_called::text FROM counter),
+    (SELECT string_agg(relname || relkind::text || coalesce(relacl::text, ''), ',' ORDER BY oid) FROM pg_class
+        WHERE relnamespace::regnamespace::text NOT LIKE 'pg\_%' AND relnamespace <> 'information_schema'::regnamespace),
+    (SELECT string_agg(attrelid::text || attname, ',' ORDER BY attrelid, attnum) FROM pg_attribute WHERE attrelid >= 16384),
+    (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_roles), (SELECT count(*) FROM pg_database),
+    (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM pg_cast), (SELECT count(*) FROM pg_rewrite),
+    (SELECT count(*) FROM pg_trigger), (SELECT count(*) FROM pg_operator), (SELECT count(*) FROM pg_extension),
+    (SELECT count(*) FROM pg_db_role_setting), (SELECT count(*) FROM pg_policy), pg_stat_file('/tmp/interlock-bypass', true) IS NULL)
 """
 _CONFIG = """
 data: ./data
@@ -127,7 +128,8 @@ POLICY = """
 @id("look-up") permit (principal in Group::"readers", action == Action::"filter.equal", resource in Label::"env:dev");
 @id("write") permit (principal in Group::"writers", action in Action::"write", resource in Label::"env:dev");
 @id("talk") permit (principal in Group::"writers", action in [Action::"sql.notify", Action::"sql.lock"], resource in Label::"env:dev");
-@id("build") permit (principal in Group::"builders", action in [Action::"sql.ddl", Action::"sql.maintenance"], resource in Label::"env:dev");
+@id("build")
+permit (principal in Group::"builders", action in [Action::"sql.ddl", Action::"sql.maintenance"], resource in Label::"env:dev");
 @id("sift") permit (principal in Group::"sifters", action in Action::"filter", resource in Label::"env:dev");
 @id("rooted") permit (principal in Group::"rooted", action in Action::"sql", resource in Label::"env:dev");
 @id("careful") permit (principal in Group::"careful", action in Action::"write", resource in Label::"env:dev");
@@ -149,6 +151,12 @@ def forms(word: str) -> Iterator[bytes]:
         yield b",".join(str(byte).encode() for byte in raw)
 
 
+def _microseconds(moment: str) -> bytes:
+    """A timestamp in binary: microseconds since 2000."""
+    since = datetime.fromisoformat(moment).replace(tzinfo=UTC) - datetime(2000, 1, 1, tzinfo=UTC)
+    return struct.pack("!q", round(since.total_seconds() * 1_000_000))
+
+
 def canaries() -> frozenset[bytes]:
     """What must never reach a client, in text and in binary."""
     found = {form for word in WORDS for form in forms(word)}
@@ -156,9 +164,16 @@ def canaries() -> frozenset[bytes]:
         found |= {str(number).encode(), str(number)[::-1].encode(), struct.pack("!i", number), f"{number / 100:.2f}".encode()}
         whole = number // 100  # numeric(12,2) in binary: groups of four decimal digits
         found.add(struct.pack("!hhh", whole // 10_000, whole % 10_000, number % 100 * 100))
-    found |= {UUID.encode(), UUID.replace("-", "").encode(), uuid.UUID(UUID).bytes, str(DAY).encode(), ADDRESS.encode(), bytes((203, 0, 113, 77))}
+    found |= {
+        UUID.encode(),
+        UUID.replace("-", "").encode(),
+        uuid.UUID(UUID).bytes,
+        str(DAY).encode(),
+        ADDRESS.encode(),
+        bytes((203, 0, 113, 77)),
+    }
     found.add(struct.pack("!i", (DAY - date(2000, 1, 1)).days))
-    found |= {b"1941-05-17", b"03:33:33", struct.pack("!q", int((MOMENT - datetime(2000, 1, 1)).total_seconds() * 1_000_000))}
+    found |= {b"1941-05-17", b"03:33:33", _microseconds(MOMENT)}
     return frozenset(found)
 
 
@@ -178,6 +193,7 @@ class Vault:
         os.environ["VAULT_PASSWORD"] = server.superuser_password
         (folder / "policy.cedar").write_text(POLICY)
         classes = [f"people.{column}: c-{column}" for column in CLASSED] + ["visits.visitor: c-email", "gen.email: c-email"]
+        classes += ["other.notes.body: c-email", "other.notes.n: c-salary"]
         (folder / "interlock.yaml").write_text(
             _CONFIG.format(host=server.host, port=server.port, database=DATABASE, classes=", ".join(classes))
         )
@@ -202,7 +218,7 @@ class Vault:
 
     def __enter__(self) -> Vault:
         self.direct = psycopg.connect(self.server.dsn(DATABASE, superuser=True), autocommit=True)
-        self.direct.execute(cast(LiteralString, _SCHEMA))
+        self.direct.execute(_SCHEMA.encode())
         self._whole = self.state()
         self._thread.start()
         assert self._ready.wait(WAIT_S)
@@ -235,7 +251,7 @@ class Vault:
 
     def ask(self, sql: str) -> str:
         """The first value of a query, straight from the server."""
-        row = self.direct.execute(cast(LiteralString, sql)).fetchone()
+        row = self.direct.execute(sql.encode()).fetchone()
         return "" if row is None or row[0] is None else str(row[0])
 
     def state(self) -> str:
@@ -250,6 +266,6 @@ class Vault:
 
     def mend(self) -> None:
         """Make everything anew, and let the gateway learn it."""
-        self.direct.execute(cast(LiteralString, _SCHEMA))
+        self.direct.execute(_SCHEMA.encode())
         self._whole = self.state()
         self.run(self.app.conversations.catalogs.relearn((RESOURCE, DATABASE), whole=True))

@@ -4,7 +4,7 @@ Programs without prepared statements send a new text for each value. Where no li
 asks, it is read once per *shape*: the text with `?` for every plain string and whole number. Only the simplest
 texts have one. Whatever could make two texts of one shape mean different things is left out: quoting that needs more
 than one rule to read (E'', $$, U&"", comments, backslashes, other than ASCII), casts (`'t'::regclass`), ordinals
-(ORDER BY 2), and, by `is_free`, writes, every function, and all operators but comparisons.
+(ORDER BY 2, DISTINCT ON (2)), and, by `is_free`, writes, every function, and all operators but comparisons.
 
 Why the cut into literals can be trusted: PostgreSQL and `_LITERAL` could read a text differently only behind the
 start of a comment, a quoted name, a dollar quote or a prefixed string; the first of these stands outside of any
@@ -21,7 +21,7 @@ CHARS_MAX = 1_000
 """Longer texts are read for themselves."""
 COMPARISONS = frozenset({"=", "<", ">", "<=", ">=", "<>"})
 _LITERAL = re.compile(r"'[^'\n]*'|(?<![\w.'])[0-9]{1,18}(?![\w.'])")
-_UNSAFE = re.compile(r"""["$\\']|--|/\*|::|\w\?|\?\w|\b(?:by|cast|at|uescape)\b""", re.IGNORECASE)
+_UNSAFE = re.compile(r"""["$\\']|--|/\*|::|\w\?|\?\w|\b(?:by|distinct|cast|at|uescape)\b""", re.IGNORECASE)
 
 
 def shape_of(text: str) -> str:

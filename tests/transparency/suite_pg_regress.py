@@ -66,15 +66,15 @@ def create_database(server: Place) -> None:
     """What pg_regress does without `--use-existing`, on the server itself."""
     statements = [f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE} TEMPLATE=template0"]
     statements += [f"ALTER DATABASE {DATABASE} SET {name} TO '{value}'" for name, value in _SETTINGS.items()]
-    psql = [DEBIAN_15 / "bin/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", *(word for each in statements for word in ("-c", each))]
-    subprocess.run(psql, env=server.environment("postgres"), check=True)
+    psql = [str(DEBIAN_15 / "bin/psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *(word for each in statements for word in ("-c", each))]
+    subprocess.run(psql, env=server.environment("postgres"), check=True, capture_output=True)
 
 
-def run(place: Place, suite: Path, output: Path, tests: list[str], *, concurrent: bool = True) -> dict[str, bool]:
+def run(place: Place, suite: Path, output: Path, tests: list[str]) -> dict[str, bool]:
     """Test name → passed. `output` keeps results and `regression.diffs`; empty `tests` is the whole schedule."""
     (output / "results").mkdir(parents=True, exist_ok=True)
     command = [
-        DRIVER,
+        str(DRIVER),
         f"--inputdir={suite}",
         f"--outputdir={output}",
         f"--dlpath={suite}",
@@ -83,8 +83,6 @@ def run(place: Place, suite: Path, output: Path, tests: list[str], *, concurrent
     ]
     command += [f"--dbname={DATABASE}", f"--host={HOST}", f"--port={place.port}", f"--user={place.user}", "--max-concurrent-tests=20"]
     command += tests or [f"--schedule={suite / 'parallel_schedule'}"]
-    if not concurrent:
-        command.append("--max-connections=1")
     done = subprocess.run(command, env=place.environment(), capture_output=True, text=True, timeout=RUN_S, cwd=output)
     (output / "printed").write_text(done.stdout + done.stderr)
     return {name: word == "ok" for name, word in _LINE.findall(done.stdout)}

@@ -30,7 +30,7 @@ public class Jdbc {
         rows.add(head);
         while (found.next()) {
             List<String> row = new ArrayList<>();
-            for (int n = 1; n <= meta.getColumnCount(); n++) row.add(found.getString(n));
+            for (int n = 1; n <= meta.getColumnCount(); n++) row.add(meta.getColumnTypeName(n).equals("bytea") ? Arrays.toString(found.getBytes(n)) : found.getString(n));
             rows.add(row);
         }
         return rows;

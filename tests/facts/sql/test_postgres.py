@@ -152,3 +152,29 @@ def test_reads_and_writes() -> None:
     assert statement.reads == (("a",), ("c",))
     assert statement.writes == (("a",), ("b",))
     assert statement.tables == (("a",), ("b",), ("c",))
+
+
+@pytest.mark.parametrize(
+    ("text", "pins"),
+    [
+        ("SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'", ()),
+        ("SELECT set_config(name, 'view', false) FROM pg_catalog.pg_settings WHERE name = 'jit'", ()),
+        (
+            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'standard_conforming_strings'",
+            ("standard_conforming_strings",),
+        ),
+        ("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name <> 'jit'", ("*",)),
+        ("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit' OR true", ("*",)),
+        ("SELECT set_config(name, 'off', false) FROM mine.pg_settings WHERE name = 'jit'", ("*",)),
+        ("SELECT set_config(name, 'off', false) FROM pg_settings, other WHERE name = 'jit'", ("*",)),
+        ("SELECT set_config(name, 'off', false) FROM pg_settings AS s (other) WHERE name = 'jit'", ("*",)),
+        ("SELECT set_config(name, set_config(setting, 'off', false), false) FROM pg_settings WHERE name = 'jit'", ("*",)),
+        ("WITH pg_settings AS (SELECT 'x' AS name) SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'", ("*",)),
+        (
+            "SELECT set_config(name, '', false) FROM pg_settings WHERE name = 'jit' UNION SELECT set_config(name, '', false) FROM t",
+            ("*",),
+        ),
+    ],
+)
+def test_set_config_over_pg_settings_is_read_in_the_form_of_pg_dump_only(text: str, pins: tuple[str, ...]) -> None:
+    assert postgres.read(text).statements[0].pins == pins

@@ -174,6 +174,9 @@ def _statement(tree: Node, text: str, raw: Raw) -> Statement:
     collector.statement(tree)
     asked = tuple(collector.asked)
     calls = tuple(collector.calls)
+    if node == "SelectStmt" and len(calls) == 1 and calls[0].name[-1] == "set_config":
+        setting = _setting_of_a_row(fields)
+        calls = calls if setting is None else (calls[0]._replace(arguments=(setting, *calls[0].arguments[1:])),)
     inner = fields.get("query") if node in ("ExplainStmt", "PrepareStmt", "DeclareCursorStmt", "CopyStmt") else None
     inside = None if inner is None else _statement(inner, text, raw)
     return Statement(
@@ -254,6 +257,30 @@ def _pins(node: str, fields: Node, calls: tuple[Call, ...], asked: tuple[Asked, 
     if any(one.action == "sql.update" and one.name[-1] == "pg_settings" for one in asked):
         found.append("*")
     return tuple(dict.fromkeys(found))
+
+
+def _setting_of_a_row(fields: Node) -> str | None:
+    """pg_dump asks `SELECT set_config(name, 'value', false) FROM pg_settings WHERE name = 'setting'`, to set it only where
+    it exists. In exactly this form the name is known; in any other it is not."""
+    match fields:
+        case {
+            "targetList": [
+                {"ResTarget": {"val": {"FuncCall": {"args": [{"ColumnRef": {"fields": [{"String": {"sval": "name"}}]}}, _, _]}}}}
+            ],
+            "fromClause": [{"RangeVar": {"relname": "pg_settings"} as table}],
+            "whereClause": {
+                "A_Expr": {
+                    "kind": "AEXPR_OP",
+                    "name": [{"String": {"sval": "="}}],
+                    "lexpr": {"ColumnRef": {"fields": [{"String": {"sval": "name"}}]}},
+                    "rexpr": value,
+                }
+            },
+            **others,
+        } if others.keys() <= {"limitOption", "op"} and table.get("schemaname", "pg_catalog") == "pg_catalog" and "alias" not in table:
+            return constant(value)
+        case _:
+            return None
 
 
 def _pin(name: str, value: str | None) -> list[str]:

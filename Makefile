@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench lock setup
+.PHONY: demo test check bench bypass lock setup
 
 demo: setup  ## play the story on a real PostgreSQL; ARGS=--once ends after it
 	$(BIN)/interlock demo $(ARGS)
@@ -19,6 +19,9 @@ check: setup  ## all that a change must pass besides the tests
 
 bench: setup  ## pgbench, direct and through the gateway
 	$(BIN)/python -m benchmarks.postgres $(ARGS)
+
+bypass: setup  ## every case of the bypass corpus and the masking sweep; ARGS="lineage where-true" narrows it
+	$(BIN)/python -m tests.live.bypass $(ARGS)
 
 lock: setup  ## resolve pyproject.toml anew (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

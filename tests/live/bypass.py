@@ -36,6 +36,7 @@ import yaml
 from interlock.demo.database import EmbeddedPostgres
 from interlock.protocols.postgres import wire
 from tests.live.client import Client
+from tests.live.sweep import CLIENTS, SHAPES, sweep
 from tests.live.vault import RESOURCE, Vault, leaked
 
 CASES = Path(__file__).parents[1] / "cases" / "bypass" / "postgres"
@@ -272,6 +273,7 @@ def main() -> None:
     cases = [case for case in load() if not wanted or any(case.id.startswith(word) or case.category == word for word in wanted)]
     with EmbeddedPostgres() as server, tempfile.TemporaryDirectory() as folder, Vault(server, Path(folder)) as vault:
         results = [play(vault, case) for case in cases]
+        swept = [] if wanted else list(sweep(vault, SHAPES))
         empty = {case.id: why for case in cases if case.expect == "refused" and (why := vacuous(vault, case))}
     for result in results:
         for fault in result.faults:
@@ -279,6 +281,11 @@ def main() -> None:
     for result in results:
         if result.over:
             print(f"over-refused {result.case.category}/{result.case.id}: {result.said}")
+    for one in swept:
+        if one.leaks:
+            print(f"FAULT sweep by {one.client}, {one.shape}: leaked {', '.join(one.leaks)}")
+        elif one.failed:
+            print(f"not answered to {one.client}, {one.shape}: {one.failed}")
     for name, why in empty.items():
         print(f"proves nothing {name}: {why}")
     for result in results:
@@ -287,7 +294,8 @@ def main() -> None:
     summary = {
         "bypass": "postgres",
         "cases": len(results),
-        "faults": sum(bool(result.faults) for result in results),
+        "faults": sum(bool(result.faults) for result in results) + sum(bool(one.leaks) for one in swept),
+        "sweep": {"clients": len(CLIENTS), "shapes": len(SHAPES), "asked": len(swept), "answered": sum(not one.failed for one in swept)},
         "over_refusals": sum(result.over for result in results),
         "verdicts": dict(Counter(result.verdict for result in results)),
         "categories": dict(Counter(case.category for case in cases)),

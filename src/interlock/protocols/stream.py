@@ -10,6 +10,7 @@ from typing import Protocol
 
 from interlock.exchange import Cleared, Credential, Held, Operation, Permit, Port, Refusal, Reply, Resource
 from interlock.facts.sql.catalog import Catalog
+from interlock.facts.sql.transfers import Transfer
 
 # -- what a text would ask ---------------------------------------------------------------------------------------
 
@@ -43,9 +44,24 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """The client says who it is: choose how it shall prove that, by one of `Door.ask_secret`, `ask_sasl` and `trust`."""
+
+    claimed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sasl:
+    """The client's next word in SASL; the first one names the `mechanism` that it chose. Answer by `Door.sasl`."""
+
+    mechanism: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """The client has said who it is: `claimed` principal, resource, place inside it (a database; empty for
-    the resource's own), settings for upstream, and the secret."""
+    the resource's own), settings for upstream, and the secret (empty when it was proved in another way)."""
 
     claimed: str
     resource: str
@@ -82,7 +98,7 @@ class Reached:
     rest: bytes = field(default=b"", repr=False)
 
 
-DoorEvent = Say | StartTls | Login | Cancel | Close
+DoorEvent = Say | StartTls | Claim | Sasl | Login | Cancel | Close
 ReachEvent = Say | StartTls | Reached
 
 
@@ -90,6 +106,19 @@ class Door(Protocol):
     """The server's role in a login. Raises `ProtocolError` (fault client)."""
 
     def receive(self, data: bytes) -> list[DoorEvent]: ...
+    def ask_secret(self) -> list[DoorEvent]:
+        """Ask for a secret; turns the client away where it would travel in clear and may not."""
+        ...
+
+    def ask_sasl(self, mechanisms: Sequence[str]) -> list[DoorEvent]: ...
+    def sasl(self, data: bytes, *, done: bool) -> list[DoorEvent]:
+        """Our next word in SASL; `done` ends it well."""
+        ...
+
+    def trust(self) -> list[DoorEvent]:
+        """It is proved already: ask for nothing."""
+        ...
+
     def tls_started(self) -> list[DoorEvent]:
         """TLS has begun: after `StartTls`, or before the first byte (direct TLS)."""
         ...
@@ -135,6 +164,21 @@ class StreamRelay(Protocol):
         ...
 
     @property
+    def deriving(self) -> tuple[Transfer, ...]:
+        """What this session puts into columns, as far as no catalog was learned since; another tuple when it changes."""
+        ...
+
+    @property
+    def derived(self) -> tuple[Transfer, ...]:
+        """Those of them that are committed, while a catalog is wanted."""
+        ...
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """Names (without schemas) whose meaning this session has changed, until it learns a catalog."""
+        ...
+
+    @property
     def busy(self) -> bool:
         """Whether upstream owes answers or the gate is being asked."""
         ...
@@ -175,8 +219,9 @@ class StreamProtocol:
     name: str
     alpn: str
     """The name in TLS handshakes (RFC 7301); a client that begins with TLS at once must give it."""
-    door: Callable[[bool, bool], Door]
-    """(TLS offered, secrets allowed without TLS)"""
+    door: Callable[[bool, bool, bool, bool], Door]
+    """(TLS offered, secrets allowed without TLS, say `Claim` instead of asking for a secret, let in without TLS whoever
+    shows no secret)"""
     reach: Callable[[Credential, str, Mapping[str, str], bool, str], Reach]
     """(credential, place, settings, use TLS, random nonce of printable text)"""
     relay: RelayMaker

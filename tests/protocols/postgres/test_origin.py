@@ -65,10 +65,10 @@ def test_copy_has_no_origins(overall: int) -> None:
     ):
         copy = postgres.read(text).statements[0].copy
         assert copy is not None
-        shape = copy_shape(copy, overall, 3, (frozenset(), frozenset(), frozenset({EMAIL})))
+        shape = copy_shape(copy, overall, 3, (frozenset(), frozenset(), frozenset({EMAIL})), Catalog())
         assert isinstance(shape, CopyBinaryShape if overall else kind if kind is not CopyBinaryShape else CopyTextShape)
         assert [each.sources for each in shape.columns] == [frozenset(), frozenset(), frozenset({EMAIL})]
-        assert [each.sources for each in copy_shape(copy, overall, 2, (frozenset(),)).columns] == [None, None]
+        assert [each.sources for each in copy_shape(copy, overall, 2, (frozenset(),), Catalog()).columns] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ Row shapes of `Catalog.build`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 SearchPath = tuple[str, ...]
 """The schemas that are searched for unqualified names, in order, without the implicit ones, `$user` resolved."""
+
+Marks = Mapping[tuple[int, int], frozenset[str]]
+"""By relation OID and attribute number (0: every column of it), the base columns whose values lie there too, by the name
+that they had then; `*` stands for unknown ones."""
 
 SYSTEM_COLUMNS: Mapping[int, str] = MappingProxyType({-1: "ctid", -2: "xmin", -3: "cmin", -4: "xmax", -5: "cmax", -6: "tableoid"})
 """PostgreSQL docs 5.6 "System Columns": attribute numbers below zero, the same for every table."""
@@ -86,6 +90,10 @@ class Catalog:
     _family: Mapping[int, tuple[Relation, ...]] = field(default_factory=dict, repr=False)
     hidden: frozenset[str] = frozenset()
     """Names that may mean something else by now (`*`: all of the user's): nothing is found under them."""
+    derived: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
+    """Beside its own name, the base columns whose values a column (`schema.table.column`) may hold; `*` is unknown."""
+    marks: Marks = field(default_factory=dict, repr=False)
+    """What `derived` was made from."""
     memo: dict[int, Rows] = field(default_factory=dict, repr=False)
     """What lineage found out about the relations of this catalog, by OID: at most one entry for each."""
 
@@ -131,6 +139,49 @@ class Catalog:
         """The same, while it is not known what these names (without schemas) mean: definitions changed, and the
         change cannot be read yet. OIDs keep their meaning."""
         return self if names <= self.hidden else replace(self, hidden=self.hidden | names, memo={})
+
+    def derive(self, marks: Marks, version: int | None = None) -> Catalog:
+        """The same with these marks instead of those that it has; partitions and heirs share them."""
+        derived: dict[str, frozenset[str]] = {}
+        for (oid, attnum), sources in marks.items():
+            relation = self._by_oid.get(oid)
+            if relation is None:
+                continue
+            for column in relation.columns:
+                if attnum in (0, column.attnum):
+                    for kin in (relation, *self.family(oid)):
+                        if kin is relation or any(other.name == column.name for other in kin.columns):
+                            name = f"{kin.qualified}.{column.name}"
+                            derived[name] = derived.get(name, frozenset()) | sources
+        return replace(self, version=self.version if version is None else version, derived=derived, marks=marks, memo={})
+
+    def widen(self, sources: frozenset[str]) -> frozenset[str]:
+        """With what the columns of that name hold of others."""
+        return sources.union(*(self.derived.get(name, ()) for name in sources)) if self.derived else sources
+
+    def place(self, name: str) -> tuple[int, int] | None:
+        """The relation OID and attribute number of `schema.table.column`; None where no reading of the name is a column."""
+        parts = name.split(".")
+        for at in range(1, len(parts) - 1):
+            for to in range(at + 1, len(parts)):
+                relation = self._by_name.get((".".join(parts[:at]), ".".join(parts[at:to])))
+                if relation is not None:
+                    for column in relation.columns:
+                        if column.name == ".".join(parts[to:]):
+                            return relation.oid, column.attnum
+        return None
+
+    def named(self, name: str) -> tuple[Relation, ...]:
+        """Every relation of that name, in any schema."""
+        return tuple(relation for (_, other), relation in self._by_name.items() if other == name)
+
+    @property
+    def oids(self) -> Set[int]:
+        return self._by_oid.keys()
+
+    @property
+    def relations(self) -> Iterable[Relation]:
+        return self._by_oid.values()
 
     def hides(self, name: str) -> bool:
         return name in self.hidden or "*" in self.hidden

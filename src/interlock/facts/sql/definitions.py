@@ -13,7 +13,7 @@ from typing import Any
 from interlock.facts.sql.catalog import Relation
 from interlock.facts.sql.grammar import Node
 from interlock.facts.sql.names import strings
-from interlock.facts.sql.scope import NOTHING, Rows, Scope, union
+from interlock.facts.sql.scope import NOTHING, Rows, Scope, Written, union
 from interlock.facts.sql.tracer import Tracer
 
 _LEAVING = frozenset({"AT_DropInherit", "AT_DetachPartition", "AT_DetachPartitionFinalize"})
@@ -63,7 +63,9 @@ def _command(tracer: Tracer, command: Node, target: Node, rows: Rows, scope: Sco
         tracer.decide(own)
         using = definition.get("ColumnDef", {}).get("raw_default")
         if using is not None:
-            tracer.store(tracer.value(using, scope), own)
+            sources = tracer.value(using, scope)
+            tracer.store(sources, own)
+            tracer.written.append(Written(target, rows, {command["name"]: sources}))
     elif kind in _LEAVING:
         _forget(tracer, definition["PartitionCmd"]["name"] if "PartitionCmd" in definition else target)
     for constraint in _find(definition, "Constraint"):

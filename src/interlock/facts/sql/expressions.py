@@ -14,7 +14,7 @@ from interlock.facts.sql import functions, totals
 from interlock.facts.sql.catalog import Catalog, SearchPath
 from interlock.facts.sql.grammar import Node
 from interlock.facts.sql.names import constant, strings
-from interlock.facts.sql.scope import ANYTHING, NOTHING, Column, Rows, Scope, Sources, union
+from interlock.facts.sql.scope import ANYTHING, NOTHING, Column, Rows, Scope, Sources, Written, union
 from interlock.facts.sql.vocabulary import Call
 
 SYSTEM_COLUMN_NAMES = frozenset({"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"})
@@ -37,6 +37,7 @@ class Expressions:
         self.search_path = search_path
         self.uses: set[tuple[str, str]] = set()
         self.stored: set[tuple[str, Sources]] = set()
+        self.written: list[Written] = []
         self.hidden_calls: set[Call] = set()
         self.work = 0
 

@@ -48,7 +48,7 @@ def trace(statement: Statement, catalog: Catalog, search_path: SearchPath) -> Li
         return _copied(statement, catalog, search_path)
     if not statement.returns_rows:
         return ()
-    return _outward(_rows(statement, Tracer(catalog, search_path)))
+    return _outward(follow(statement, Tracer(catalog, search_path)))
 
 
 def filters(statement: Statement, catalog: Catalog, search_path: SearchPath) -> frozenset[tuple[str, str]]:
@@ -56,7 +56,7 @@ def filters(statement: Statement, catalog: Catalog, search_path: SearchPath) -> 
     with constants or parameters) or `other` (any other use in WHERE, JOIN, GROUP BY, HAVING, ORDER BY, DISTINCT, set
     operations, CASE, windows, FILTER, min, max…). Through views, to the base columns too. Column `*`: could not be traced."""
     tracer = Tracer(catalog, search_path)
-    if _rows(statement, tracer) is None:
+    if follow(statement, tracer) is None:
         tracer.uses.add((UNKNOWN, "other"))
     return frozenset(tracer.uses)
 
@@ -65,7 +65,7 @@ def stores(statement: Statement, catalog: Catalog, search_path: SearchPath) -> f
     """The base columns whose values a statement puts elsewhere, each with the columns that these are then known as: INSERT,
     UPDATE, MERGE, and with no column at all what makes a table (SELECT INTO, CREATE TABLE AS) or takes a name away."""
     tracer = Tracer(catalog, search_path)
-    if _rows(statement, tracer) is None:
+    if follow(statement, tracer) is None:
         tracer.store(frozenset((UNKNOWN,)), _EMPTY)
     return frozenset(tracer.stored)
 
@@ -73,11 +73,11 @@ def stores(statement: Statement, catalog: Catalog, search_path: SearchPath) -> f
 def hidden_calls(statement: Statement, catalog: Catalog, search_path: SearchPath) -> frozenset[Call]:
     """Function calls in attribute notation: `t.f` is `f(t)` where t has no column f."""
     tracer = Tracer(catalog, search_path)
-    _rows(statement, tracer)
+    follow(statement, tracer)
     return frozenset(tracer.hidden_calls)
 
 
-def _rows(statement: Statement, tracer: Tracer) -> Rows | None:
+def follow(statement: Statement, tracer: Tracer) -> Rows | None:
     """Trace a statement, or every query inside it; None where it is too much."""
     ((node, fields),) = statement.tree.items()
     try:
@@ -87,7 +87,7 @@ def _rows(statement: Statement, tracer: Tracer) -> Rows | None:
                 tracer.store(rows.everything(), _EMPTY)
             return rows
         if statement.inner is not None:
-            return _rows(statement.inner, tracer)
+            return follow(statement.inner, tracer)
         if node == "CopyStmt":
             target = fields["relation"]
             tracer.condition(fields.get("whereClause"), _table_scope(tracer, target))

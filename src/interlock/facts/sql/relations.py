@@ -64,7 +64,7 @@ def base_rows(relation: Relation, catalog: Catalog) -> Rows:
             sources |= _generated_from(relation, column.generated)
         if hidden or name in revealing:
             sources |= ANYTHING
-        columns.append(Column(name, frozenset(sources), True))
+        columns.append(Column(name, catalog.widen(frozenset(sources)), True))
     return Rows(tuple(columns))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from interlock.facts.sql.grammar import Node
+
 Sources = frozenset[str]
 UNKNOWN = "*"
 NOTHING: Sources = frozenset()
@@ -54,6 +56,15 @@ class Rows(NamedTuple):
 
 OPAQUE = Rows((), ANYTHING)
 """Rows of which nothing is known."""
+
+
+class Written(NamedTuple):
+    """A relation as a statement names it, its rows, and the sources of what is assigned to its columns: by name, by place
+    (`\\0` and a number from 1) where its columns are not known, under the empty name what may go to any of them."""
+
+    relation: Node
+    rows: Rows
+    assigned: Mapping[str, Sources]
 
 
 class Named(NamedTuple):

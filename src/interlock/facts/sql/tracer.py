@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from interlock.facts.sql.grammar import Node
 from interlock.facts.sql.names import constant, strings
 from interlock.facts.sql.naming import output_name
-from interlock.facts.sql.scope import ANYTHING, NOTHING, OPAQUE, Column, Item, Named, Rows, Scope, Sources, union
+from interlock.facts.sql.scope import ANYTHING, NOTHING, OPAQUE, Column, Item, Named, Rows, Scope, Sources, Written, union
 from interlock.facts.sql.tables import Tables
 
 _ROUNDS = 50
@@ -214,6 +214,7 @@ class Tracer(Tables):
 
     def _store_assigned(self, relation: Node, target: Item, assigned: Mapping[str, Sources]) -> None:
         """What is written through a view lies in the table behind it, and goes by that column's name only."""
+        self.written.append(Written(relation, target.rows, assigned))
         found = self.catalog.find(relation.get("schemaname"), relation["relname"], self.search_path)
         own = f"{found.qualified}." if found is not None and found.kind == "v" else ""
         for name, sources in assigned.items():
@@ -235,7 +236,7 @@ class Tracer(Tables):
             clause = entry["MergeWhenClause"]
             self.condition(clause.get("condition"), scope)
             if "values" in clause:
-                found[""] |= self.value(clause["values"], scope)
+                self._merged(clause, target, scope, found)
             else:
                 self._set(clause.get("targetList", []), scope, found)
         return found
@@ -246,10 +247,19 @@ class Tracer(Tables):
         rows = self.query(fields["selectStmt"], scope.parent, scope.ctes)
         columns = [entry["ResTarget"] for entry in fields.get("cols", [])]
         names = [column["name"] for column in columns] or [column.name for column in target.rows.columns]
+        if not names and target.rows.rest is not None:
+            names = [f"\0{at}" for at, _ in enumerate(rows.columns, 1)]
         if rows.rest is not None or len(rows.columns) > len(names):
             found[""] |= rows.everything() | ANYTHING
         for name, column in zip(names, rows.columns, strict=False):
             found[name] = found.get(name, NOTHING) | column.sources
+
+    def _merged(self, clause: Node, target: Item, scope: Scope, found: dict[str, Sources]) -> None:
+        names = [entry["ResTarget"]["name"] for entry in clause.get("targetList", [])] or [c.name for c in target.rows.columns]
+        if len(clause["values"]) > len(names):
+            found[""] |= self.value(clause["values"], scope)
+        for name, value in zip(names, clause["values"], strict=False):
+            found[name] = found.get(name, NOTHING) | self.value([value], scope)
 
     def _set(self, targets: list[Node], scope: Scope, found: dict[str, Sources]) -> None:
         for entry in targets:

@@ -199,7 +199,7 @@ class Answers:
         options = head.asked.statements[head.at].copy
         if options is None:
             raise ProtocolError("upstream sends COPY data that nobody asked for", fault="upstream")
-        shape = copy_shape(options, overall, len(formats), self._sources(head))
+        shape = copy_shape(options, overall, len(formats), self._sources(head), self.catalog)
         head.copy = reply.CopyOut(shape, self._row_bytes_max)
         head.release = self._port.release(head.permit, shape)
         self.say(message)

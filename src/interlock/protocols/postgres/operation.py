@@ -15,6 +15,7 @@ from interlock.exchange import Column, Effect, Fact, Operation, Resource
 from interlock.facts.sql import lineage, postgres
 from interlock.facts.sql.catalog import Catalog
 from interlock.facts.sql.postgres import Statement, Unparsable
+from interlock.facts.sql.transfers import Transfer, known_marks, transfers, unite
 from interlock.protocols.postgres.names import Names
 from interlock.protocols.postgres.shape import is_free, shape_of
 from interlock.protocols.stream import Foreseen
@@ -31,6 +32,7 @@ NAMING = frozenset({"prepare", "deallocate", "declare", "close", "discard"})
 """Statements that give or take names which EXECUTE and FETCH use."""
 UNREAD = Effect("sql.opaque")
 """What EXECUTE and FETCH are by syntax alone."""
+UNSEEN = Transfer(opaque=True)
 USING = frozenset({"execute", "fetch", "move"})
 """Statements whose meaning is what a name stands for at the moment when they run."""
 PLANNED = frozenset({"select", "insert", "update", "delete", "merge"})
@@ -63,11 +65,16 @@ class Meaning:
         """What is still known behind a statement that changes definitions."""
         return replace(self, catalog=self.catalog.without(postgres.names_changed(statement)))
 
+    def holding(self, puts: Sequence[Transfer]) -> Meaning:
+        """What columns mean behind a statement that put these values into them."""
+        marks = known_marks(puts)
+        return replace(self, catalog=self.catalog.derive(unite(self.catalog.marks, marks))) if marks else self
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A text as the gate and the relay need it. `statements` are in the order of the text; `sources` has the
-    lineage of each. `changes`: afterwards the same names may mean something else; `moves`: because of a setting
+    lineage of each, `puts` what each puts where it is not known to be. `changes`: afterwards the same names may mean something else; `moves`: because of a setting
     (search_path, role), which upstream reports no earlier than ReadyForQuery. `behind` has the texts that its EXECUTE
     and FETCH stand for. `refuse` is a reason for which the text is never forwarded, whatever policy says."""
 
@@ -77,6 +84,7 @@ class Asked:
     facts: Mapping[str, Fact]
     statements: tuple[Statement, ...] = ()
     sources: tuple[Sources, ...] = ()
+    puts: tuple[tuple[Transfer, ...], ...] = ()
     meant: Meant = (0, None, frozenset())
     behind: tuple[str, ...] = ()
     changes: bool = False
@@ -209,6 +217,7 @@ class Reader:
         meant = meaning.key
         effects: dict[Effect, None] = {}
         sources: list[Sources] = []
+        puts: list[tuple[Transfer, ...]] = []
         behind: list[Asked] = []
         changed = False
         for statement in statements:
@@ -217,6 +226,7 @@ class Reader:
                 behind.append(used)
                 asks, source = used.effects, used.sources[-1] if used.sources else None
                 changes = used.changes
+                puts.append((*(transfer for one in used.puts for transfer in one), *self._unseen(asks)))
                 if statement.calls or statement.operators:  # the arguments of EXECUTE run here and now
                     asks += tuple(e for e in postgres.effects(statement, meaning.catalog, meaning.path) if e != UNREAD)
                     if not postgres.computes_only(statement, meaning.catalog, meaning.path):
@@ -225,11 +235,13 @@ class Reader:
                 asks = (*postgres.effects(statement, meaning.catalog, meaning.path), *self._filters(statement, meaning))
                 source = lineage.trace(statement, meaning.catalog, meaning.path)
                 changes = False
+                puts.append(self._puts(statement, meaning, asks))
             effects.update(dict.fromkeys(asks))
             sources.append(None if changed else source)
             if statement.changes_meaning or changes:
                 changed = True
                 meaning = meaning.after(statement)
+            meaning = meaning.holding(puts[-1])
             if names:
                 self.ran(statement, meaning, named)
         return Asked(
@@ -239,9 +251,10 @@ class Reader:
             _facts(statements, effects, behind),
             statements,
             tuple(sources),
+            tuple(puts),
             meant,
             tuple(used.text for used in behind),
-            changes=changed or any(e.action == "sql.opaque" for e in effects),
+            changes=changed or any(puts) or any(e.action == "sql.opaque" for e in effects),
             moves=any(_moves(s) for s in statements) or any(used.moves for used in behind),
             refuse=_impossible(statements),
         )
@@ -265,6 +278,17 @@ class Reader:
             what = f"{statement.kind} {name}".strip()
             return Asked(f"({what}: unknown)", what, (Effect("sql.opaque", "Function", what),), {"has_where": False})
         return used
+
+    def _puts(self, statement: Statement, meaning: Meaning, asks: Sequence[Effect]) -> tuple[Transfer, ...]:
+        """What the statement puts where it is not known to be; of no interest where nothing has a class."""
+        if not self._classed:
+            return ()
+        return (*transfers(statement, meaning.catalog, meaning.path), *self._unseen(asks))
+
+    def _unseen(self, asks: Sequence[Effect]) -> tuple[Transfer, ...]:
+        """PostgreSQL's own functions make no relations; what others do cannot be seen."""
+        opaque = any(e.action == "sql.opaque" and not e.object.startswith("pg_catalog.") for e in asks)
+        return (UNSEEN,) if opaque and self._classed else ()
 
     def _filters(self, statement: Statement, meaning: Meaning) -> list[Effect]:
         """Use of a classed column in a predicate is an effect of its own: it can tell the value bit by bit. So is to put its
@@ -309,7 +333,9 @@ def _facts(statements: tuple[Statement, ...], effects: Mapping[Effect, None], be
 
 def _unparsed(text: str, why: str, position: int) -> Asked:
     facts: dict[str, Fact] = {"has_where": False, "statement_count": 0}
-    return Asked(text, "(unparsable)", (Effect("sql.unparsed"),), facts, position=position, error=why, changes=True, moves=True)
+    return Asked(
+        text, "(unparsable)", (Effect("sql.unparsed"),), facts, puts=((UNSEEN,),), position=position, error=why, changes=True, moves=True
+    )
 
 
 def _impossible(statements: tuple[Statement, ...]) -> str:

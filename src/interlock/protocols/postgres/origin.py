@@ -14,6 +14,7 @@ from typing import Protocol
 from interlock.exchange import Column
 from interlock.facts.sql.catalog import Catalog
 from interlock.facts.sql.postgres import Copy
+from interlock.facts.sql.scope import UNKNOWN
 from interlock.protocols.postgres.copy_formats import CopyBinaryShape, CopyCsvShape, CopyTextShape
 from interlock.protocols.postgres.operation import Sources
 from interlock.protocols.postgres.wire import Field
@@ -41,8 +42,16 @@ def columns_of(fields: Sequence[Field], sources: Sources, knows: Knows) -> tuple
 
 
 def _column(field: Field, sources: frozenset[str] | None, knows: Knows) -> Column:
-    origin, sources = _origin(field, sources, knows)
+    origin, sources = _origin(field, widened(sources, knows.catalog), knows)
     return Column(field.name, field.type_oid, field.format, origin, sources)
+
+
+def widened(sources: frozenset[str] | None, catalog: Catalog) -> frozenset[str] | None:
+    """Lineage with what its columns are known to hold by now; None as soon as that is unknown."""
+    if sources is None or not catalog.derived:
+        return sources
+    sources = catalog.widen(sources)
+    return None if UNKNOWN in sources else sources
 
 
 def _origin(field: Field, sources: frozenset[str] | None, knows: Knows) -> tuple[str | None, frozenset[str] | None]:
@@ -67,13 +76,16 @@ def _origin(field: Field, sources: frozenset[str] | None, knows: Knows) -> tuple
         if system:
             return None, frozenset((name,))
         return None, None if sources is None else sources | {name}
-    return name, sources
+    held = knows.catalog.widen(frozenset((name,)))
+    if UNKNOWN in held:
+        return None, None
+    return name, sources if len(held) == 1 else held.union(sources or ())
 
 
-def copy_shape(copy: Copy, overall: int, width: int, sources: Sources) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
+def copy_shape(copy: Copy, overall: int, width: int, sources: Sources, catalog: Catalog) -> CopyTextShape | CopyCsvShape | CopyBinaryShape:
     """The shape of a COPY TO STDOUT. Upstream reports neither names nor types nor origins for it, so the
     lineage alone decides what is masked; binary cells of unknown type can only become NULL."""
-    lineage = sources if sources is not None and len(sources) == width else (None,) * width
+    lineage = [widened(known, catalog) for known in sources] if sources is not None and len(sources) == width else [None] * width
     columns = tuple(Column(f"column {n + 1}", TEXT if overall == 0 else 0, overall, None, known) for n, known in enumerate(lineage))
     if overall == 1:
         return CopyBinaryShape(columns)

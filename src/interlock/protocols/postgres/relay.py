@@ -22,10 +22,12 @@ from enum import Enum
 
 from interlock.exchange import Cleared, Held, Operation, Outcome, Permit, Port, Refusal, Resource
 from interlock.facts.sql.catalog import Catalog
+from interlock.facts.sql.transfers import Transfer
 from interlock.protocols.postgres import reply, wire
 from interlock.protocols.postgres.answers import Answers
 from interlock.protocols.postgres.expect import Expect, Want
 from interlock.protocols.postgres.operation import Asked, Meaning
+from interlock.protocols.postgres.puts import Puts
 from interlock.protocols.postgres.translate import COPY, COPY_DATA, EXECUTE, FLUSH, SYNC, TERMINATE, Step, Translator
 
 EXPECTED_MAX = 10_000
@@ -77,6 +79,7 @@ class Relay:
         self._phase = Phase.READY
         self._skip = False
         self._unsynced = False
+        self._puts = Puts()
         self.terminated = False
         self.ended = ""
         """Why the session must end, once a refusal was final."""
@@ -136,14 +139,31 @@ class Relay:
     def learn(self, catalog: Catalog) -> None:
         self.answers.catalog = catalog
         self.answers.stale = False
+        self._puts.learned()
         self._phase = Phase.READY
         self._pump()
 
     def refresh(self, catalog: Catalog) -> None:
         """Somebody else learned a newer catalog."""
         known = self.answers.catalog
-        if catalog.version > known.version and not known.hidden:  # our own changes are not in theirs before we commit
-            self.answers.catalog = catalog
+        if catalog.version > known.version:  # our own changes are not in theirs before we commit
+            self.answers.catalog = known.derive(catalog.marks, catalog.version) if known.hidden else catalog
+
+    @property
+    def deriving(self) -> tuple[Transfer, ...]:
+        """What was put into columns by statements that went up, until a catalog was learned behind their commit. Another
+        tuple whenever it changes."""
+        return self._puts.all
+
+    @property
+    def derived(self) -> tuple[Transfer, ...]:
+        """Those of them that are committed, while a catalog is wanted."""
+        return self._puts.committed
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The names whose meaning this session has changed and not learned yet."""
+        return self.answers.catalog.hidden
 
     @property
     def busy(self) -> bool:
@@ -212,6 +232,8 @@ class Relay:
 
     def _step(self) -> Step:
         step = self._translator.translate(*self._take(), self._meaning)
+        if step.kind == SYNC and (self.answers.stale or self._puts.open):
+            step.fence = True  # it commits what ran before it
         if step.operation is None and step.kind not in COPY:
             step.cleared = self._connect.apply(step.message)
         return step
@@ -265,9 +287,11 @@ class Relay:
             self._unfence()
 
     def _unfence(self) -> None:
-        if self.answers.status == "I":
+        idle = self.answers.status == "I" and not self._unsynced
+        self.answers.stale |= self._puts.answered(idle)
+        if idle:
             self._translator.dirty = self._translator.moved = False
-        self._phase = Phase.LEARNING if self.answers.stale and self.answers.status == "I" else Phase.READY
+        self._phase = Phase.LEARNING if self.answers.stale and idle else Phase.READY
 
     def _run_step(self, step: Step) -> bool:
         """Send one message up, or what stands for it. False if it was skipped or refused."""
@@ -298,9 +322,11 @@ class Relay:
         if step.want is None or (step.kind == SYNC and self.answers.copy_in is not None):
             return True  # upstream ignores Sync while it takes COPY data
         self._unsynced = step.want not in (Want.QUERY, Want.SYNC)
-        self.answers.expected.append(Expect(step.want, own, asked=step.asked, portal=step.portal, rename=step.rename, said=step.said))
+        expect = Expect(step.want, own, asked=step.asked, portal=step.portal, rename=step.rename, said=step.said)
+        self.answers.expected.append(expect)
         if step.asked is not None and step.fence:
             self._moved(step.asked, step.want)
+            self._puts.sent(expect)
         return True
 
     def _moved(self, asked: Asked, want: Want) -> None:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bypass lock setup
+.PHONY: demo test check bench bypass lock setup transparency
 
 demo: setup  ## play the story on a real PostgreSQL; ARGS=--once ends after it
 	$(BIN)/interlock demo $(ARGS)
@@ -22,6 +22,9 @@ bench: setup  ## pgbench, direct and through the gateway
 
 bypass: setup  ## every case of the bypass corpus and the masking sweep; ARGS="lineage where-true" narrows it
 	$(BIN)/python -m tests.live.bypass $(ARGS)
+
+transparency: setup  ## third-party suites, direct and through the gateway; ARGS="asyncpg dump" names some of them
+	$(BIN)/python -m tests.transparency.run $(ARGS)
 
 lock: setup  ## resolve pyproject.toml anew (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --python-version 3.11 \

@@ -11,6 +11,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -100,10 +101,12 @@ def debian_15() -> Iterator[tuple[Place, Path]]:
             server = subprocess.Popen([*run, *map(str, command)], stdout=log, stderr=log, cwd=folder)
         try:
             _await_port(place.port, server, folder / "server.log")
+            ready = [str(DEBIAN_15 / "bin/pg_isready"), "-q", "-h", HOST, "-p", str(place.port)]
+            while subprocess.run(ready).returncode:  # it listens before it lets anybody in
+                time.sleep(0.05)
             yield place, folder
         finally:
-            server.terminate()
-            server.send_signal(2)  # fast shutdown
+            server.send_signal(signal.SIGINT)  # fast shutdown
             server.wait(STOP_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

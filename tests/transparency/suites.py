@@ -90,7 +90,7 @@ class Ground:
 
 def sql(server: Place, database: str, statement: str) -> None:
     psql = [str(DEBIAN_15 / "bin/psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement]
-    subprocess.run(psql, env=server.environment(database), check=True, capture_output=True)
+    subprocess.run(psql, env=server.environment(database), check=True)
 
 
 def pg_regress(ground: Ground, tests: Sequence[str] = ()) -> Both:

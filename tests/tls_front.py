@@ -38,6 +38,7 @@ class Certificates:
     ca: Path
     certificate: Path
     key: Path
+    ca_key: Path
 
 
 def make_certificates(folder: Path) -> Certificates:
@@ -60,17 +61,53 @@ def make_certificates(folder: Path) -> Certificates:
         .add_extension(_usage(certificates=False), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key", folder / "ca.key")
     made.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     made.certificate.write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    made.key.chmod(0o600)
+    _write_key(made.key, key)
+    _write_key(made.ca_key, ca_key)
     return made
+
+
+def make_client_certificate(signer: Certificates, folder: Path, name: str, email: str = "", days: int = 2) -> Certificates:
+    """A client's certificate with that common name (and e-mail), signed by the same CA. Over after `days`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca = x509.load_pem_x509_certificate(signer.ca.read_bytes())
+    ca_key = serialization.load_pem_private_key(signer.ca_key.read_bytes(), None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    builder = _certificate(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), ca.subject, key, days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True).add_extension(
+        _usage(certificates=False), critical=True
+    )
+    if email:
+        names: list[x509.GeneralName] = [x509.RFC822Name(email), x509.UniformResourceIdentifier(f"spiffe://test/{email}")]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    made = Certificates(signer.ca, folder / f"{name}.pem", folder / f"{name}.key", signer.ca_key)
+    made.certificate.write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    _write_key(made.key, key)
+    return made
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    path.chmod(0o600)
 
 
 @contextmanager
 def tls_front(host: str, port: int, certificates: Certificates) -> Iterator[TlsFront]:
     """Listen on a free port of the loopback, in a thread, in front of the plain server at `host:port`."""
+    yield from _front(host, port, certificates, None)
+
+
+@contextmanager
+def tls_between(host: str, port: int, ca: Path, certificates: Certificates) -> Iterator[TlsFront]:
+    """Somebody in the middle: ends TLS with a certificate of its own, and begins TLS with the server behind (direct)."""
+    behind = ssl.create_default_context(cafile=str(ca))
+    behind.set_alpn_protocols(["postgresql"])
+    yield from _front(host, port, certificates, behind)
+
+
+def _front(host: str, port: int, certificates: Certificates, behind: ssl.SSLContext | None) -> Iterator[TlsFront]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.certificate, certificates.key)
     loop = asyncio.new_event_loop()
@@ -81,7 +118,7 @@ def tls_front(host: str, port: int, certificates: Certificates) -> Iterator[TlsF
                 return
             writer.write(b"S")
             await writer.start_tls(context)
-            upstream_reader, upstream_writer = await asyncio.open_connection(host, port)
+            upstream_reader, upstream_writer = await asyncio.open_connection(host, port, ssl=behind)
             await asyncio.gather(_carry(reader, upstream_writer), _carry(upstream_reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass  # either side hung up: what a test sees is the closed connection
@@ -106,7 +143,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 2) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -115,7 +152,7 @@ def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePri
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=2))
+        .not_valid_after(now + timedelta(days=days))
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.config import load
+from interlock.config import ListenerConfig, load
 from interlock.errors import ConfigError
 from interlock.exchange import Durability
 
@@ -171,3 +171,40 @@ def test_no_tls_needs_the_flag(tmp_path: Path, flag: str) -> None:
 def test_the_flag_is_refused_beside_a_public_listener_even_with_tls(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"http listens on 10\.0\.0\.1"):
         load(write(tmp_path, DEMO + "http: {host: 10.0.0.1, tls: {certificate: cert.pem, key: key.pem}}\n"))
+
+
+TLS = "certificate: cert.pem, key: key.pem"
+
+
+def door(folder: Path, postgres: str) -> ListenerConfig:
+    return load(write(folder, f"policy: ./policy\npostgres: {{{postgres}}}\nhttp: {{tls: {{{TLS}}}}}\n")).postgres
+
+
+def test_how_clients_prove_who_they_are(tmp_path: Path) -> None:
+    plain = door(tmp_path, f"tls: {{{TLS}}}")
+    assert (plain.auth, plain.scram_without_tls) == ("token", False)
+    assert plain.tls is not None and plain.tls.client_ca is None
+    assert door(tmp_path, "auth: scram, scram_without_tls: true").tls is None
+    tls = door(tmp_path, f"auth: both, tls: {{{TLS}, client_ca: cert.pem, client_certificate: required, principal_from: email}}").tls
+    assert tls is not None and tls.client_ca is not None
+    assert (tls.client_ca.name, tls.client_certificate, tls.principal_from) == ("cert.pem", "required", "email")
+
+
+@pytest.mark.parametrize(
+    "postgres",
+    [
+        "auth: scram",  # no TLS, and nobody said that this is meant
+        f"tls: {{{TLS}}}, scram_without_tls: true",  # tokens would need TLS still
+        f"tls: {{{TLS}}}, auth: md5",
+        f"tls: {{{TLS}, client_certificate: required}}",  # of which CA?
+        f"tls: {{{TLS}, client_ca: missing.pem}}",
+    ],
+)
+def test_doors_that_make_no_sense(tmp_path: Path, postgres: str) -> None:
+    with pytest.raises(ConfigError):
+        door(tmp_path, postgres)
+
+
+def test_client_certificates_are_for_postgres_only(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="client_ca"):
+        load(write(tmp_path, f"policy: ./policy\npostgres: {{tls: {{{TLS}}}}}\nhttp: {{tls: {{{TLS}, client_ca: cert.pem}}}}\n"))

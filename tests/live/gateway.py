@@ -25,8 +25,8 @@ WAIT_S = 30.0
 
 CONFIG = """
 data: ./data
-postgres: {{host: 127.0.0.1, port: {listen}{client_tls}}}
-http: {{host: 127.0.0.1, port: 0{client_tls}}}
+postgres: {{host: 127.0.0.1, port: {listen}{client_tls}{door}}}
+http: {{host: 127.0.0.1, port: 0{http_tls}}}
 plaintext_loopback: {plaintext}
 policy: ./policy.cedar
 principals:
@@ -97,7 +97,8 @@ class Gateway:
         listen: int = 0,
         sessions: int = 50,
         loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
-        more: str = "",
+        door: str = "",
+        http_tls: str = "",
     ) -> None:
         os.environ["ORDERS_DB_PASSWORD"] = server.password
         self.server = server
@@ -113,9 +114,11 @@ class Gateway:
             durability=durability,
             connections=connections,
             listen=listen,
+            door=door,
+            http_tls=http_tls or client_tls,
             sessions=sessions,
         )
-        (folder / "interlock.yaml").write_text(text + more)
+        (folder / "interlock.yaml").write_text(text)
         self._config = load(folder / "interlock.yaml")
         self._ready = threading.Event()
         self._error: BaseException | None = None
@@ -170,6 +173,10 @@ class Gateway:
 
     def fresh_token(self, principal: str, audience: str = "postgres") -> str:
         return self.run(self.app.identity.issue(principal, [audience]))[0]
+
+    def secret(self, principal: str) -> str:
+        """A connection secret, for SCRAM."""
+        return self.run(self.app.identity.issue(principal, ["postgres"], scram=True))[0]
 
     def revoke(self, token: str) -> None:
         self.run(self.app.identity.revoke_token(token.split("_")[1] if "_" in token else token))
@@ -237,6 +244,14 @@ class Gateway:
                 return found
             time.sleep(0.02)
         raise AssertionError("it never came to that")
+
+    def proofs(self) -> set[str]:
+        """What people have shown for the sessions that are open."""
+
+        async def look() -> set[str]:
+            return {session.principal.proof for session in self.app.gate.sessions.values()} - {"own"}
+
+        return self.run(look())
 
     def sessions(self) -> int:
         """How many sessions of people are open."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EVERYWHERE = "postgres,mcp,console"
+SCRAM_DOORS = ("postgres",)
+
 app = typer.Typer(help="Issue, list and revoke tokens, on the machine that holds the gateway's data folder.", no_args_is_help=True)
 
 For = Annotated[str, typer.Option("--for", help="Doors that it opens, separated by commas.")]
@@ -39,21 +42,26 @@ AllOf = Annotated[str, typer.Option("--all-of", metavar="PRINCIPAL", help="Revok
 @app.command()
 def issue(
     principal: Annotated[str, typer.Argument(help="Whose token: a principal of the configuration.")],
-    doors: For = "postgres,mcp,console",
+    doors: For = EVERYWHERE,
     ttl: Ttl = "12h",
+    scram: Annotated[
+        bool, typer.Option("--scram", help="Make a connection secret: proved by SCRAM, never sent. One per principal.")
+    ] = False,
     out: OutFile = None,
     config: ConfigPath = None,
     json: AsJson = False,
 ) -> None:
-    """Issue a token. It is printed once, and kept nowhere.
+    """Issue a token. It is printed once, and kept nowhere. With --scram, a connection secret: it replaces the one before.
 
     In a pipe only the token comes out: INTERLOCK_TOKEN=$(interlock token issue alice)
     """
+    if scram and doors == EVERYWHERE:
+        doors = ",".join(sorted(SCRAM_DOORS))
     audiences = [door.strip() for door in doors.split(",") if door.strip()]
     life_s = span_s(ttl)
     if out is not None and out.exists():
         raise ConfigError("the file is there already", place=str(out), hint="name a new file, or remove this one")
-    text, info = _with_identity(config, lambda identity: identity.issue(principal, audiences, life_s))
+    text, info = _with_identity(config, lambda identity: identity.issue(principal, audiences, life_s, scram=scram))
     if out is not None:
         _write(out, text)
     if json:
@@ -63,7 +71,8 @@ def issue(
         say(text)
     else:
         say(f"written to {out}")
-    remark(f"token {info.id} of {principal}, for {', '.join(sorted(info.audiences))}, until {when(info.expires_at)}")
+    what = "connection secret" if scram else "token"
+    remark(f"{what} {info.id} of {principal}, for {', '.join(sorted(info.audiences))}, until {when(info.expires_at)}")
 
 
 @app.command("list")
@@ -76,16 +85,15 @@ def list_tokens(config: ConfigPath = None, json: AsJson = False) -> None:
     now = time.time()
     table(
         ["id", "principal", "for", "issued", "expires", "state"],
-        [
-            [info.id, info.principal, ",".join(sorted(info.audiences)), when(info.issued_at), when(info.expires_at), _state(info, now)]
-            for info in found
-        ],
+        [[info.id, info.principal, _doors(info), when(info.issued_at), when(info.expires_at), _state(info, now)] for info in found],
     )
 
 
 @app.command()
 def revoke(
-    token: Annotated[str, typer.Argument(metavar="ID", help="The token's id (not its text).", show_default=False)] = "",
+    token: Annotated[
+        str, typer.Argument(metavar="ID", help="The token's id (not its text), or a client certificate: cert:….", show_default=False)
+    ] = "",
     all_of: AllOf = "",
     config: ConfigPath = None,
     json: AsJson = False,
@@ -93,7 +101,7 @@ def revoke(
     """Revoke a token, with all that was derived from it: its open sessions end within a second."""
     if bool(token) == bool(all_of):
         raise ConfigError("give either a token's id or --all-of PRINCIPAL", hint="`interlock token list` shows the ids")
-    if token.startswith("ilk_"):
+    if token.startswith(("ilk_", "ilc_")):
         raise ConfigError(
             "that is a token's text, not its id", hint="text on a command line is seen by others; use the id, the 12 characters after ilk_"
         )
@@ -102,7 +110,7 @@ def revoke(
         if all_of:
             await identity.revoke_principal(all_of)
             return
-        if all(info.id != token for info in await identity.tokens()):
+        if not token.startswith("cert:") and all(info.id != token for info in await identity.tokens()):
             raise IdentityError(f"there is no token {token}", hint="`interlock token list` shows the ids")
         await identity.revoke_token(token)
 
@@ -171,6 +179,10 @@ def _state(info: TokenInfo, now: float) -> str:
     if info.revoked_at is not None:
         return "revoked"
     return "expired" if now >= info.expires_at else "good"
+
+
+def _doors(info: TokenInfo) -> str:
+    return ",".join(sorted(info.audiences)) + (" (scram)" if info.scram else "")
 
 
 def _plain(info: TokenInfo) -> dict[str, object]:

@@ -59,7 +59,7 @@ def _listener(top: Table, key: str, port: int) -> ListenerConfig:
     number = table.number("port", port, 0, 65535)
     tls = None
     if (part := table.table("tls")) is not None:
-        tls = TlsConfig(part.path("certificate"), part.path("key"))
+        tls = _tls(part, clients=key == "postgres")
         part.finish()
     url = ""
     if key == "http":
@@ -68,8 +68,27 @@ def _listener(top: Table, key: str, port: int) -> ListenerConfig:
         ).rstrip("/")
         if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
             raise table.error("http.public_url is not an http(s) address", key="public_url", hint="for example https://gateway.example")
+    auth, in_clear = "token", False
+    if key == "postgres":
+        auth = table.text("auth", "token", choices=("token", "scram", "both"))
+        in_clear = table.flag("scram_without_tls", False)
+        if in_clear and auth == "token":
+            raise table.error("postgres.scram_without_tls has no effect with auth: token", key="scram_without_tls", hint="set auth: scram")
     table.finish()
-    return ListenerConfig(host, number, tls, url)
+    return ListenerConfig(host, number, tls, url, cast(Literal["token", "scram", "both"], auth), in_clear)
+
+
+def _tls(table: Table, *, clients: bool) -> TlsConfig:
+    certificate, key = table.path("certificate"), table.path("key")
+    if not clients or "client_ca" not in table:
+        return TlsConfig(certificate, key)
+    return TlsConfig(
+        certificate,
+        key,
+        table.path("client_ca"),
+        cast(Literal["optional", "required"], table.text("client_certificate", "optional", choices=("optional", "required"))),
+        cast(Literal["cn", "email", "uri"], table.text("principal_from", "cn", choices=("cn", "email", "uri"))),
+    )
 
 
 def _issuer(table: Table) -> IssuerConfig:
@@ -178,7 +197,7 @@ def _numbers(kind: type[_T], table: Table | None, **others: str) -> _T:
 
 
 def _check_plaintext(top: Table, config: Config) -> None:
-    """No token travels in clear: TLS everywhere, or loopback listeners and the flag that says so."""
+    """No token travels in clear: TLS everywhere, or loopback listeners and the flag that says so; SCRAM shows none."""
     for key, listener in (("postgres", config.postgres), ("http", config.http)):
         if config.plaintext_loopback and not is_loopback(listener.host):
             raise top.error(
@@ -186,7 +205,7 @@ def _check_plaintext(top: Table, config: Config) -> None:
                 key="plaintext_loopback",
                 hint="listen on 127.0.0.1, or give TLS files and drop the flag",
             )
-        if listener.tls is None and not config.plaintext_loopback:
+        if listener.tls is None and not (config.plaintext_loopback or listener.scram_without_tls):
             raise top.error(
                 f"{key} has no TLS",
                 key=key,

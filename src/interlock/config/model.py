@@ -23,21 +23,31 @@ def _bounded(default: int, low: int, high: int, unit: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """PEM files of a listener: the certificate chain and its private key."""
+    """PEM files of a listener: the certificate chain and its private key. With `client_ca` (postgres only) a client may
+    show a certificate that this CA signed; it must where `client_certificate` is `required`. `principal_from` says where
+    it names the principal: its common name (`cn`), an alternative name of kind `email`, or `uri`."""
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
+    client_certificate: Literal["optional", "required"] = "optional"
+    principal_from: Literal["cn", "email", "uri"] = "cn"
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
     """Where to listen. `port` 0 lets the system choose. `public_url` (http only) is what links are made
-    of; default: the listener's own address, empty while the port is not known."""
+    of; default: the listener's own address, empty while the port is not known. `auth` (postgres only) says how clients
+    prove who they are: by `token` (default), by `scram` (connection secrets; unknown names look the same), or `both`: by
+    SCRAM whoever has a connection secret, others by token, which tells anybody who has one. `scram_without_tls` (default
+    false) lets clients in that use no TLS, to log in by SCRAM: their secret stays safe, their data does not."""
 
     host: str
     port: int
     tls: TlsConfig | None = None
     public_url: str = ""
+    auth: Literal["token", "scram", "both"] = "token"
+    scram_without_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from typing import Final
 AUDIENCES: Final = frozenset({"postgres", "mcp", "console"})
 """The gateway's doors. A token opens those that it was issued for, and no other."""
 
+SCRAM_AUDIENCES: Final = frozenset({"postgres"})
+"""The doors that take connection secrets (SCRAM)."""
+
 _TOKEN: Final = re.compile(r"ilk_([a-z2-7]{12})_([a-z2-7]{52})")
 
 
@@ -31,6 +34,13 @@ class TokenInfo:
     expires_at: float
     parent: str = ""
     revoked_at: float | None = None
+    scram: bool = False
+    """A connection secret: proved by SCRAM, never sent."""
+
+    @property
+    def proof(self) -> str:
+        """What sessions and logs call it."""
+        return f"{'scram' if self.scram else 'token'}:{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,12 @@ def new_token() -> tuple[str, TokenText]:
     """A fresh token: the text to hand over once, and its parts."""
     parts = TokenText(_base32(secrets.token_bytes(8))[:12], _base32(secrets.token_bytes(32)))
     return f"ilk_{parts.id}_{parts.secret}", parts
+
+
+def new_connection_secret() -> tuple[str, str]:
+    """A fresh secret for SCRAM: the text to hand over once, and its id. Written like a token, with `ilc` in front."""
+    text, parts = new_token()
+    return text.replace("ilk_", "ilc_", 1), parts.id
 
 
 def read_token(text: str) -> TokenText | None:

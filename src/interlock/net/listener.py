@@ -8,21 +8,17 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Sequence
 
 import structlog
 
 from interlock.config import LimitsConfig, ListenerConfig
-from interlock.errors import ConfigError, IdentityError, InterlockError, LimitError, ProtocolError, ResourceError
+from interlock.errors import ConfigError, IdentityError, InterlockError, LimitError, ProtocolError, ResourceError, StoreError
 from interlock.exchange import Refusal
 from interlock.identity import Proof
+from interlock.net.doorman import Doorman
 from interlock.net.link import Link
 from interlock.net.sessions import Conversations, Refused
-from interlock.net.tls import server_context
-from interlock.protocols.stream import Cancel, Close, Door, DoorEvent, Login, Say, StartTls, StreamProtocol
-
-TLS_HANDSHAKE = 0x16
-"""The first byte of a TLS ClientHello (RFC 8446, section 5.1: ContentType handshake); no protocol here begins with it."""
+from interlock.protocols.stream import Door, Login, StreamProtocol
 
 _log = structlog.get_logger("interlock.listener")
 
@@ -44,9 +40,8 @@ class Listener:
         self._protocol = protocol
         self._config = config
         self._limits = limits
-        self._plaintext_allowed = plaintext_allowed
+        self._doorman = Doorman(conversations, protocol, config, plaintext_allowed)
         self._contact = contact
-        self._tls: ssl.SSLContext | None = server_context(config.tls, (protocol.alpn,)) if config.tls else None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._knocking: set[asyncio.Task[None]] = set()
@@ -83,12 +78,16 @@ class Listener:
 
     async def _serve(self, link: Link) -> None:
         """One connection, from its first byte to its last."""
-        door = self._protocol.door(self._tls is not None, self._plaintext_allowed)
+        knock = self._doorman.knock(link)
         try:
             async with asyncio.timeout(self._limits.login_s):
-                login = await self._knock(link, door)
-            if login is not None:
-                await self._converse(link, door, login)
+                shown = await knock.login()
+            if shown is not None:
+                await self._converse(link, knock.door, *shown)
+        except IdentityError as error:
+            self._turn_away(link, knock.door, Refusal("unidentified", error.message, ask=self._contact, fatal=True))
+        except StoreError as error:
+            self._turn_away(link, knock.door, Refusal("failed", error.message, ask=self._contact, fatal=True))
         except ProtocolError as error:
             _log.warning("client broke the protocol", client=link.peer, reason=error.message)
         except (TimeoutError, OSError, ssl.SSLError) as error:
@@ -96,49 +95,7 @@ class Listener:
         finally:
             link.close()
 
-    async def _knock(self, link: Link, door: Door) -> Login | None:
-        """The client's login request; None when there is nothing more to do."""
-        if await link.peek() == TLS_HANDSHAKE:
-            await self._direct_tls(link, door)
-        while data := await link.read():
-            login, over = await self._events(link, door, door.receive(data))
-            if login is not None or over:
-                return login
-        return None
-
-    async def _direct_tls(self, link: Link, door: Door) -> None:
-        """The client begins with TLS. It must name the protocol, so that no other protocol's client can be led here
-        (ALPACA). Raises `ProtocolError`."""
-        if self._tls is None:
-            raise ProtocolError("the client begins with TLS, and there is none here", fault="client")
-        await link.accept_tls(self._tls)
-        if link.alpn != self._protocol.alpn:
-            raise ProtocolError(f"direct TLS without ALPN {self._protocol.alpn}", fault="client")
-        door.tls_started()
-
-    async def _events(self, link: Link, door: Door, events: Sequence[DoorEvent]) -> tuple[Login | None, bool]:
-        """Act on what the door says: a login perhaps, and whether it is over."""
-        for event in events:
-            match event:
-                case Say(data):
-                    link.send([self._gate.say(None, data)])
-                case StartTls(data):
-                    assert self._tls is not None
-                    link.send([self._gate.say(None, data)])
-                    await link.start_tls(self._tls, server_side=True)
-                    door.tls_started()
-                case Login():
-                    return event, True
-                case Cancel(pid, key):
-                    await self._conversations.cancel(pid, key)
-                    return None, True
-                case Close(data, reason):
-                    _log.info("login refused", client=link.peer, reason=reason)
-                    link.send([self._gate.say(None, data)])
-                    return None, True
-        return None, False
-
-    async def _converse(self, link: Link, door: Door, login: Login) -> None:
+    async def _converse(self, link: Link, door: Door, login: Login, proof: Proof) -> None:
         task = asyncio.current_task()
         assert task is not None
 
@@ -148,7 +105,6 @@ class Listener:
 
         link.on_closed = gone
         try:
-            proof = Proof.of(login.secret, self._protocol.name, login.claimed)
             principal = await self._gate.identify(proof)
             conversation, reached, pid, key = await self._conversations.open(
                 self._protocol,

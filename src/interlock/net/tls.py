@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from interlock.config import TlsConfig
 from interlock.errors import ConfigError
@@ -18,9 +23,36 @@ def server_context(config: TlsConfig, alpn: tuple[str, ...] = ()) -> ssl.SSLCont
         context.load_cert_chain(config.certificate, config.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"the TLS certificate or key cannot be used: {error}", place=str(config.certificate)) from error
+    if config.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED if config.client_certificate == "required" else ssl.CERT_OPTIONAL
+        try:
+            context.load_verify_locations(config.client_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"the CA of client certificates cannot be used: {error}", place=str(config.client_ca)) from error
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+def end_point_binding(der: bytes) -> bytes | None:
+    """`tls-server-end-point` channel binding (RFC 5929, section 4.1): the hash of a server's certificate, by the hash of its
+    signature, SHA-256 in place of MD5 and SHA-1. None where the signature names no hash (Ed25519), or cannot be read."""
+    try:
+        algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    if algorithm is None:
+        return None
+    return hashlib.new("sha256" if algorithm.name in ("md5", "sha1") else algorithm.name, der).digest()
+
+
+def server_binding(config: TlsConfig) -> bytes | None:
+    """The channel binding of a listener's own certificate, the first one in its file."""
+    try:
+        leaf = x509.load_pem_x509_certificates(Path(config.certificate).read_bytes())[0]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the TLS certificate cannot be read: {error}", place=str(config.certificate)) from error
+    return end_point_binding(leaf.public_bytes(Encoding.DER))
 
 
 def upstream_context(resource: Resource) -> ssl.SSLContext | None:

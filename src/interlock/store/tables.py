@@ -20,8 +20,9 @@ TOKENS: Final = Table(
     Column("expires_at", Float, nullable=False),
     Column("parent", String(300), nullable=False),  # the proof it was derived from; it falls with it
     Column("revoked_at", Float, nullable=True),
+    Column("verifier", String(255), nullable=False, server_default=""),  # connection secrets only: what SCRAM checks against
 )
-"""Gateway tokens; of the secret only a keyed hash."""
+"""Gateway tokens; of the secret only a keyed hash. Connection secrets; of these a SCRAM verifier, and no hash."""
 
 REVOCATIONS: Final = Table(
     "revocations",
@@ -80,6 +81,28 @@ TOOL_PINS: Final = Table(
     Column("at", Float, nullable=False),
 )
 """The definition of each upstream tool as it was first seen or last approved."""
+
+DERIVED: Final = Table(
+    "derived",
+    METADATA,
+    Column("resource", String(63), primary_key=True),
+    Column("place", String(63), primary_key=True),
+    Column("relation", Integer, primary_key=True, autoincrement=False),  # OID
+    Column("attnum", Integer, primary_key=True, autoincrement=False),  # 0: every column
+    Column("source", String(400), primary_key=True),  # schema.table.column, or * for unknown
+)
+"""Which columns hold values of others."""
+
+CLASSIFIED: Final = Table(
+    "classified",
+    METADATA,
+    Column("resource", String(63), primary_key=True),
+    Column("place", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),  # schema.table
+    Column("relation", Integer, nullable=False),  # OID
+    Column("classes", String(32), nullable=False),  # digest of the map's part that names it
+)
+"""Which relation a name in the map of data classes meant when the map was made or changed."""
 
 CHANGES: Final = Table(
     "changes",

@@ -15,9 +15,11 @@ from interlock.protocols.postgres import wire
 from interlock.protocols.postgres.login import (
     SETTINGS,
     Cancel,
+    Claimed,
     ClientLogin,
     LoginRequest,
     Refused,
+    Sasl,
     Say,
     StartTLS,
     UpstreamLogin,
@@ -273,6 +275,75 @@ def test_a_hostile_client_only_gets_protocol_errors(reads: list[bytes], started:
             client.receive(data)
     except ProtocolError as error:
         assert error.fault == "client"
+
+
+# Other proofs than a token
+
+
+def claims(*, secure: bool = True, proof_in_clear: bool = False) -> ClientLogin:
+    return ClientLogin(secure=secure, tls_offered=True, plaintext_allowed=False, claims=True, proof_in_clear=proof_in_clear)
+
+
+def test_a_login_by_sasl() -> None:
+    client = claims()
+    assert client.receive(wire.startup(ALICE)) == [Claimed("alice")]
+    assert client.ask_sasl(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]) == [
+        Say(wire.authentication_sasl(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]))
+    ]
+    assert client.receive(wire.sasl_initial("SCRAM-SHA-256", b"first")) == [Sasl("SCRAM-SHA-256", b"first")]
+    assert client.sasl(b"challenge", done=False) == [Say(wire.authentication_sasl_continue(b"challenge"))]
+    assert client.receive(wire.sasl_response(b"final")) == [Sasl("", b"final")]
+    said, request = client.sasl(b"proof", done=True)
+    assert said == Say(wire.authentication_sasl_final(b"proof"))
+    assert isinstance(request, LoginRequest) and (request.user, request.secret) == ("alice", "")
+    with pytest.raises(ProtocolError):
+        client.receive(wire.sasl_response(b"more"))
+
+
+def test_a_login_that_is_proved_already() -> None:
+    client = claims()
+    client.receive(wire.startup({**ALICE, "_pq_.test": "x"}))
+    said, request = client.trust()
+    assert said == Say(wire.negotiate_protocol_version(wire.PROTOCOL_3_0, ["_pq_.test"]))
+    assert isinstance(request, LoginRequest) and request.secret == ""
+
+
+def test_in_clear_a_proof_may_come_but_no_token() -> None:
+    (event,) = claims(secure=False).receive(wire.startup(ALICE))
+    assert isinstance(event, Refused)
+    client = claims(secure=False, proof_in_clear=True)
+    assert client.receive(wire.startup(ALICE)) == [Claimed("alice")]
+    (event,) = client.ask_secret()
+    assert isinstance(event, Refused) and wire.read_error(event.data)["C"] == "28000"
+
+
+def test_nothing_comes_before_it_is_asked_for() -> None:
+    client = claims()
+    client.receive(wire.startup(ALICE) + wire.password("token"))
+    with pytest.raises(ProtocolError):
+        client.trust()
+    with pytest.raises(ProtocolError):
+        client.ask_sasl(["SCRAM-SHA-256"])
+
+
+def test_the_driver_keeps_to_the_order() -> None:
+    with pytest.raises(RuntimeError):
+        claims().trust()
+    with pytest.raises(RuntimeError):
+        claims().ask_secret()
+    with pytest.raises(RuntimeError):
+        claims().sasl(b"", done=True)
+
+
+@pytest.mark.parametrize(
+    "data", [wire.password("token"), wire.sasl_initial("x", b"y") * 2, wire.query("select 1"), b"p\0\0\0\x09x\0\xff\xff\xff\xff"]
+)
+def test_odd_answers_in_sasl(data: bytes) -> None:
+    client = claims()
+    client.receive(wire.startup(ALICE))
+    client.ask_sasl(["SCRAM-SHA-256"])
+    with pytest.raises(ProtocolError):
+        client.receive(data)
 
 
 # Towards upstream

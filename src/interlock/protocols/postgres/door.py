@@ -7,18 +7,32 @@ from collections.abc import Mapping, Sequence
 from interlock.errors import ProtocolError, UpstreamError
 from interlock.exchange import Credential, Refusal
 from interlock.protocols.postgres import login, reply, wire
-from interlock.protocols.stream import Cancel, Close, DoorEvent, Login, Reached, ReachEvent, Say, StartTls
+from interlock.protocols.stream import Cancel, Claim, Close, DoorEvent, Login, Reached, ReachEvent, Sasl, Say, StartTls
 
 
 class Door:
     """The server's role. See `login.ClientLogin`."""
 
-    def __init__(self, tls_offered: bool, plaintext_allowed: bool) -> None:
-        self._login = login.ClientLogin(secure=False, tls_offered=tls_offered, plaintext_allowed=plaintext_allowed)
+    def __init__(self, tls_offered: bool, plaintext_allowed: bool, claims: bool = False, proof_in_clear: bool = False) -> None:
+        self._login = login.ClientLogin(
+            secure=False, tls_offered=tls_offered, plaintext_allowed=plaintext_allowed, claims=claims, proof_in_clear=proof_in_clear
+        )
         self.cancel_key_bytes = 4
 
     def receive(self, data: bytes) -> list[DoorEvent]:
         return [self._event(event) for event in self._login.receive(data)]
+
+    def ask_secret(self) -> list[DoorEvent]:
+        return [self._event(event) for event in self._login.ask_secret()]
+
+    def ask_sasl(self, mechanisms: Sequence[str]) -> list[DoorEvent]:
+        return [self._event(event) for event in self._login.ask_sasl(mechanisms)]
+
+    def sasl(self, data: bytes, *, done: bool) -> list[DoorEvent]:
+        return [self._event(event) for event in self._login.sasl(data, done=done)]
+
+    def trust(self) -> list[DoorEvent]:
+        return [self._event(event) for event in self._login.trust()]
 
     def tls_started(self) -> list[DoorEvent]:
         self._login.secured()
@@ -36,6 +50,10 @@ class Door:
                 return Say(event.data)
             case login.StartTLS():
                 return StartTls(event.data)
+            case login.Claimed():
+                return Claim(event.user)
+            case login.Sasl():
+                return Sasl(event.mechanism, event.data)
             case login.Cancel():
                 return Cancel(event.pid, event.key)
             case login.Refused():

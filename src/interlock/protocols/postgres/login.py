@@ -8,14 +8,15 @@ from `upstream_login.py`, plays the client towards upstream.
       │◀─────────────────────────────accept(…) or deny(…)────────│
 
 The client shows a gateway token as a cleartext password, so it is asked for under TLS only, unless the operator
-allowed plaintext (a loopback). What the client may set at the start is an allow-list; the rest is refused by
+allowed plaintext (a loopback). Where there are other ways (SASL, a TLS client certificate), the driver chooses one for the
+name that is claimed. What the client may set at the start is an allow-list; the rest is refused by
 name. Source: PostgreSQL documentation, "Message Flow" (Start-up, SSL Session Encryption).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -68,6 +69,21 @@ class StartTLS:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """Somebody claims to be `user`: say `ask_secret`, `ask_sasl` or `trust`."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sasl:
+    """A word of the client in SASL; the first one names the mechanism. Answer with `sasl`."""
+
+    mechanism: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """The client wants another connection's query cancelled; close without an answer in any case."""
 
@@ -102,7 +118,7 @@ class LoginRequest:
         return 32 if self.version >= wire.PROTOCOL_3_2 else 4
 
 
-Event = Say | StartTLS | Cancel | Refused | LoginRequest
+Event = Say | StartTLS | Claimed | Sasl | Cancel | Refused | LoginRequest
 
 
 def split_database(name: str) -> tuple[str, str]:
@@ -121,21 +137,34 @@ class _Denied(Exception):
         self.hint = hint
 
 
+def _no_tls() -> _Denied:
+    return _Denied("28000", "the gateway takes tokens under TLS only", "Connect with sslmode=require or verify-full.")
+
+
 class _Stage(Enum):
     FIRST = "first"
     TLS = "tls"
+    CLAIMED = "claimed"
     SECRET = "secret"  # noqa: S105 - a stage, no secret
+    SASL_FIRST = "first word in SASL"
+    SASL = "more words in SASL"
     OVER = "over"
 
 
 class ClientLogin:
     """The server's part of the handshake. `secure`: the connection is under TLS already. `tls_offered`: a TLS
-    context is there. `plaintext_allowed`: a token may come without TLS (a loopback)."""
+    context is there. `plaintext_allowed`: a token may come without TLS (a loopback). With `claims` it says `Claimed`
+    instead of asking for a token at once, and `proof_in_clear` lets clients without TLS come as far as that."""
 
-    def __init__(self, *, secure: bool, tls_offered: bool, plaintext_allowed: bool) -> None:
+    def __init__(
+        self, *, secure: bool, tls_offered: bool, plaintext_allowed: bool, claims: bool = False, proof_in_clear: bool = False
+    ) -> None:
         self._secure = secure
         self._tls_offered = tls_offered
         self._plaintext_allowed = plaintext_allowed
+        self._claims = claims
+        self._proof_in_clear = claims and proof_in_clear
+        self._negotiation = b""
         self._stage = _Stage.FIRST
         self._begun = False
         self._asked: set[type] = set()
@@ -147,6 +176,8 @@ class ClientLogin:
         """What to do about these bytes, in order. Raises `ProtocolError` (fault client): close."""
         if self._stage is _Stage.SECRET:
             return self._secret(data)
+        if self._stage in (_Stage.SASL_FIRST, _Stage.SASL):
+            return self._sasl(data)
         if self._stage is not _Stage.FIRST:
             raise ProtocolError("the client speaks out of turn", fault="client")
         self._begun = True
@@ -192,20 +223,60 @@ class ClientLogin:
 
     def _startup(self, message: wire.StartupMessage) -> list[Event]:
         try:
-            negotiation = self._read(message)
+            self._negotiation = self._read(message)
         except _Denied as denied:
-            return [Refused(self.deny(denied.reason, code=denied.code, hint=denied.hint), denied.reason)]
+            return self._refused(denied)
+        self._stage = _Stage.CLAIMED
+        return [Claimed(self._wanted[0])] if self._claims else self.ask_secret()
+
+    def ask_secret(self) -> list[Event]:
+        """Ask for a token; turns the client away where it would travel in clear and may not."""
+        self._expect(_Stage.CLAIMED)
+        if not (self._secure or self._plaintext_allowed):
+            return self._refused(_no_tls())
         self._stage = _Stage.SECRET
-        asking: list[Event] = [Say(negotiation + wire.authentication_cleartext())]
+        asking: list[Event] = [Say(self._negotiation + wire.authentication_cleartext())]
         return asking + (self._secret(self._first.rest) if self._first.rest else [])
+
+    def ask_sasl(self, mechanisms: Sequence[str]) -> list[Event]:
+        """Offer these mechanisms."""
+        self._expect(_Stage.CLAIMED)
+        self._nothing_early()
+        self._stage = _Stage.SASL_FIRST
+        return [Say(self._negotiation + wire.authentication_sasl(mechanisms))]
+
+    def sasl(self, data: bytes, *, done: bool) -> list[Event]:
+        """Our next word; `done` is the last one of a good login."""
+        self._expect(_Stage.SASL)
+        if not done:
+            return [Say(wire.authentication_sasl_continue(data))]
+        return [Say(wire.authentication_sasl_final(data)), *self._request("")]
+
+    def trust(self) -> list[Event]:
+        """The client has proved who it is by other means."""
+        self._expect(_Stage.CLAIMED)
+        self._nothing_early()
+        said: list[Event] = [Say(self._negotiation)] if self._negotiation else []
+        return said + self._request("")
+
+    def _expect(self, stage: _Stage) -> None:
+        if self._stage is not stage:
+            raise RuntimeError(f"the login is not at {stage.value}")
+
+    def _nothing_early(self) -> None:
+        if self._first.rest:
+            raise ProtocolError("an answer came before it was asked for", fault="client")
+
+    def _refused(self, denied: _Denied) -> list[Event]:
+        return [Refused(self.deny(denied.reason, code=denied.code, hint=denied.hint), denied.reason)]
 
     def _read(self, message: wire.StartupMessage) -> bytes:
         """Take the StartupMessage in; gives the NegotiateProtocolVersion to answer with, if one is due."""
         if message.version >> 16 != 3:
             major, minor = message.version >> 16, message.version & 0xFFFF
             raise _Denied("0A000", f"unsupported frontend protocol {major}.{minor}: the gateway speaks 3.0 and 3.2")
-        if not (self._secure or self._plaintext_allowed):
-            raise _Denied("28000", "the gateway takes tokens under TLS only", "Connect with sslmode=require or verify-full.")
+        if not (self._secure or self._plaintext_allowed or self._proof_in_clear):
+            raise _no_tls()
         given = dict(message.parameters)
         user = given.pop("user", "")
         if not user:
@@ -220,14 +291,31 @@ class ClientLogin:
         return b""
 
     def _secret(self, data: bytes) -> list[Event]:
+        message = self._answer(data)
+        return [] if message is None else self._request(wire.read_password(message))
+
+    def _sasl(self, data: bytes) -> list[Event]:
+        message = self._answer(data)
+        if message is None:
+            return []
+        if self._stage is _Stage.SASL:
+            return [Sasl("", message[wire.HEADER :])]
+        self._stage = _Stage.SASL
+        return [Sasl(*wire.read_sasl_initial(message))]
+
+    def _answer(self, data: bytes) -> bytes | None:
+        """The one message that was asked for, None while it is incomplete."""
         messages = self._framer.feed(data)
         if not messages:
-            return []
+            return None
         if len(messages) > 1 or self._framer.pending or messages[0][0] != ord("p"):
             raise ProtocolError("exactly one PasswordMessage is expected", fault="client")
+        return messages[0][1]
+
+    def _request(self, secret: str) -> list[Event]:
         user, database, parameters, version = self._wanted
         self._stage = _Stage.OVER
-        return [LoginRequest(user, database, parameters, version, wire.read_password(messages[0][1]))]
+        return [LoginRequest(user, database, parameters, version, secret)]
 
 
 def _settings(given: Mapping[str, str]) -> dict[str, str]:
@@ -277,10 +365,12 @@ def _options(text: str) -> list[tuple[str, str]]:
 __all__ = [
     "SETTINGS",
     "Cancel",
+    "Claimed",
     "ClientLogin",
     "Event",
     "LoginRequest",
     "Refused",
+    "Sasl",
     "Say",
     "StartTLS",
     "UpstreamLogin",

@@ -202,6 +202,16 @@ def read_password(message: bytes) -> str:
     return secret
 
 
+def read_sasl_initial(message: bytes) -> tuple[str, bytes]:
+    """Mechanism and first response of a SASLInitialResponse."""
+    reader = Reader(message, "SASLInitialResponse", "client")
+    mechanism, response = reader.string(), reader.value()
+    reader.end()
+    if response is None:
+        reader.fail("there is no response")
+    return mechanism, response
+
+
 def read_copy_fail(message: bytes) -> str:
     """Why the client gave up a COPY FROM STDIN."""
     reader = Reader(message, "CopyFail", "client")

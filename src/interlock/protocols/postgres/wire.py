@@ -96,6 +96,7 @@ from interlock.protocols.postgres.messages import (
     read_query,
     read_ready,
     read_row_description,
+    read_sasl_initial,
     read_sasl_mechanisms,
 )
 from interlock.protocols.postgres.startup import (
@@ -371,6 +372,7 @@ __all__ = [
     "read_query",
     "read_ready",
     "read_row_description",
+    "read_sasl_initial",
     "read_sasl_mechanisms",
     "read_startup",
     "ready",

@@ -18,7 +18,7 @@ from interlock.evidence import Evidence, Keys
 from interlock.gate import Gate
 from interlock.identity import Directory, Identity
 from interlock.limits import Limits
-from interlock.masking import Masking, MaskingConfig
+from interlock.masking import Derived, Masking, MaskingConfig
 from interlock.net.http import HttpListener
 from interlock.net.listener import Listener
 from interlock.net.mcp import McpDoor
@@ -71,6 +71,8 @@ class App:
         await self.bus.start()
         opened.push_async_callback(self.bus.stop)
         await self.identity.load()
+        derived = Derived(self.store, self.bus)
+        await derived.load()
         self.evidence = await Evidence.start(config.data / "evidence", Keys.load_or_create(config.data / "keys"))
         opened.push_async_callback(self.evidence.stop)
         self.gate = Gate(
@@ -81,6 +83,7 @@ class App:
             limits=Limits(config.limits),
             masking=masking,
             evidence=self.evidence,
+            derived=derived,
             clock=time.time,
             digest_key=self.key("digest"),
             contact=config.approval.contact,
@@ -89,6 +92,7 @@ class App:
         )
         self.identity.on_revoked(lambda _: self.gate.sweep())
         self.conversations = Conversations(self.gate, config.limits)
+        derived.on_change = self.conversations.catalogs.foretell_all
         opened.push_async_callback(self.conversations.close_all, "the gateway stops")
         self.listeners = {
             name: Listener(self.conversations, protocol, config.postgres, config.limits, config.plaintext_loopback, config.approval.contact)

@@ -47,7 +47,7 @@ from interlock.exchange import (
 )
 from interlock.identity import Identity, Proof
 from interlock.limits import Limits
-from interlock.masking import Masking
+from interlock.masking import Derived, Masking
 from interlock.policy import PolicyFile
 from interlock.resources import Registry
 
@@ -72,6 +72,7 @@ class Gate:
         limits: Limits,
         masking: Masking,
         evidence: Evidence,
+        derived: Derived | None = None,
         clock: Callable[[], float],
         digest_key: bytes,
         contact: str,
@@ -85,6 +86,7 @@ class Gate:
         self.limits = limits
         self.masking = masking
         self.evidence = evidence
+        self.derived = derived
         self.sessions: dict[str, Session] = {}
         self._clock = clock
         self._key = digest_key
@@ -172,13 +174,16 @@ class Gate:
         session = exchange.session
         timeout_s = max(0.0, held.expires_at - self._clock())
         patient = patience_s is None or patience_s >= timeout_s
+        answer, gone = None, None
         try:
             answer = await self.approvals.wait(held.id, timeout_s if patient or patience_s is None else patience_s)
-        except BaseException:
+        except BaseException as error:
+            gone = error
+        if gone is not None:
             # Shielded: whoever cancels twice must not leave a request open that nobody waits for.
             await asyncio.shield(self.approvals.withdraw(held.id, "the client gave up or went away"))
             self._settle(exchange, Outcome.CANCELLED, "withdrawn while held")
-            raise
+            raise gone
         try:
             if answer is None:
                 self._settle(exchange, Outcome.SUSPENDED, "still waiting for approval; the same operation redeems it")

@@ -19,6 +19,7 @@ from interlock.facts.sql.catalog import Catalog
 from interlock.gate import Gate, connect_operation
 from interlock.net import upstream
 from interlock.net.catalogs import Catalogs, Key, Learner
+from interlock.net.derivations import Derivations
 from interlock.net.link import Link
 from interlock.net.memory import MemoryEnd
 from interlock.net.stream import Conversation, End, SessionPort
@@ -50,7 +51,7 @@ class Conversations:
 
     def __init__(self, gate: Gate, limits: LimitsConfig) -> None:
         self.gate = gate
-        self.catalogs = Catalogs(self._read_catalog, time.monotonic)
+        self.catalogs = Catalogs(self._read_catalog, time.monotonic, Derivations(gate))
         self._limits = limits
         self._open: dict[int, dict[bytes, Conversation]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -167,13 +168,15 @@ class Conversations:
 
     def _follow(self, key: Key, conversation: Conversation) -> None:
         """Names in this conversation mean what the newest catalog says, until it is over."""
-        learner = Learner(conversation.relay.refresh)
+        relay = conversation.relay
+        learner = Learner(relay.refresh, lambda: relay.deriving, lambda: (relay.derived, relay.changed))
 
         async def leave() -> None:
             await conversation.over.wait()
             await self.catalogs.leave(key, learner)
 
-        conversation.relearn = lambda: self.catalogs.relearn(key)
+        conversation.relearn = lambda: self.catalogs.relearn(key, learner=learner)
+        conversation.foretell = lambda: self.catalogs.foretell(key)
         self.catalogs.follow(key, learner)
         task = asyncio.get_running_loop().create_task(leave())
         self._leaving.add(task)

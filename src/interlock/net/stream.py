@@ -104,6 +104,9 @@ class Conversation:
         self.cancel_key = (0, b"")
         self.relearn = relearn
         """A catalog that is younger than the call."""
+        self.foretell: Callable[[], None] = lambda: None
+        """Others must know what this session puts into columns, before it can."""
+        self._deriving = relay.deriving
         self._gate = gate
         self._protocol = protocol
         self._connect = connect
@@ -174,6 +177,9 @@ class Conversation:
             if answers is None:
                 break
             relay.answer(answers)
+        if relay.deriving is not self._deriving:
+            self._deriving = relay.deriving
+            self.foretell()
         up = relay.to_upstream()
         if up:
             self._send_up(up)
@@ -267,12 +273,13 @@ class Conversation:
                     return answer
                 self.relay.notice(f"still waiting for approval {held.id} by {groups}")
                 self._drive_down()
-        except asyncio.CancelledError:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-            if self._closing:
-                raise
-            return Refusal("approval-expired", f"the wait for approval {held.id} was cancelled; the request is withdrawn")
+        except asyncio.CancelledError as error:
+            cancelled = error
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        if self._closing:
+            raise cancelled
+        return Refusal("approval-expired", f"the wait for approval {held.id} was cancelled; the request is withdrawn")
 
     def _drive_down(self) -> None:
         down = self.relay.to_client()
@@ -341,6 +348,7 @@ class Conversation:
         self._spawn(self._finish(reason))
 
     async def _finish(self, reason: str) -> None:
+        failed: BaseException | None = None
         try:
             if self.relay.busy and not self._upstream.closed:
                 await asyncio.wait_for(self._cancel_upstream(), HANG_UP_S)
@@ -348,17 +356,20 @@ class Conversation:
                 await asyncio.wait({self._late_task}, timeout=HANG_UP_S)
         except TimeoutError:
             _log.warning("cancel timed out", session=self.session.id)
-        finally:
-            self._client.close()
-            self._upstream.close()
-            if self._task is not None:
-                await asyncio.gather(self._task, return_exceptions=True)
-            try:
-                await self._gate.close(self.session, reason)
-            except InterlockError as error:
-                _log.error("session not sealed", session=self.session.id, reason=error.message)
-            self.over.set()
-            self._on_over(self)
+        except BaseException as error:
+            failed = error
+        self._client.close()
+        self._upstream.close()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            await self._gate.close(self.session, reason)
+        except InterlockError as error:
+            _log.error("session not sealed", session=self.session.id, reason=error.message)
+        self.over.set()
+        self._on_over(self)
+        if failed is not None:
+            raise failed
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

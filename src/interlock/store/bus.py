@@ -41,6 +41,7 @@ class Topic(StrEnum):
     PRINCIPALS = "principals"
     POLICY = "policy"
     APPROVALS = "approvals"
+    DERIVED = "derived"
 
 
 @dataclass(frozen=True, slots=True)

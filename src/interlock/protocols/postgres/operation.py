@@ -74,7 +74,8 @@ class Meaning:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A text as the gate and the relay need it. `statements` are in the order of the text; `sources` has the
-    lineage of each, `puts` what each puts where it is not known to be. `changes`: afterwards the same names may mean something else; `moves`: because of a setting
+    lineage of each, `puts` what each puts where it is not known to be. `changes`: afterwards the same names may mean
+    something else; `moves`: because of a setting
     (search_path, role), which upstream reports no earlier than ReadyForQuery. `behind` has the texts that its EXECUTE
     and FETCH stand for. `refuse` is a reason for which the text is never forwarded, whatever policy says."""
 

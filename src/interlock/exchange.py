@@ -99,10 +99,13 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """What the gateway shows to upstream. Never leaves the gateway; its `repr` hides everything."""
+    """What the gateway shows to upstream. Never leaves the gateway; its `repr` hides everything. `certificate` and `key` are
+    PEM texts of a TLS client, both or neither."""
 
     username: str
     password: str = ""
+    certificate: str = ""
+    key: str = ""
 
     def __repr__(self) -> str:
         return "Credential(…)"
@@ -195,6 +198,7 @@ class Exchange:
     rows: int = 0
     bytes_down: int = 0
     masked: dict[str, int] = field(default_factory=dict)
+    hidden: Mapping[int, str] = field(default_factory=dict)
     outcome: Outcome | None = None
     detail: str = ""
 
@@ -287,6 +291,11 @@ class Lens(Protocol):
     @property
     def masked(self) -> Mapping[str, int]:
         """How many values were masked so far, by data class; never the values."""
+        ...
+
+    @property
+    def hidden(self) -> Mapping[int, str]:
+        """The columns, by index, with values that became NULL because their type holds no mask, and their data class."""
         ...
 
 

@@ -177,8 +177,8 @@ class Gate:
         answer, gone = None, None
         try:
             answer = await self.approvals.wait(held.id, timeout_s if patient or patience_s is None else patience_s)
-        except BaseException as error:
-            gone = error
+        except BaseException as left:
+            gone = left
         if gone is not None:
             # Shielded: whoever cancels twice must not leave a request open that nobody waits for.
             await asyncio.shield(self.approvals.withdraw(held.id, "the client gave up or went away"))
@@ -233,7 +233,7 @@ class Gate:
     def release(self, permit: Permit, shape: Shape) -> Release:
         """Leave for a reply of this shape. Raises `MaskingError` or `PolicyError`: then refuse the reply."""
         exchange = permit.exchange
-        exchange.shape = shape
+        exchange.shape, exchange.hidden = shape, {}
         return _Release(self, exchange, self._lens(exchange, shape))
 
     def scrub(self, session: Session, text: str, known: str = "") -> str:
@@ -517,7 +517,7 @@ class _Release:
         seen = piece if self._lens is None else self._lens.apply(piece)
         exchange.bytes_down += len(seen)
         if self._lens is not None:
-            exchange.masked = dict(self._lens.masked)
+            exchange.masked, exchange.hidden = dict(self._lens.masked), self._lens.hidden
         gate.evidence.record(session.id, "down", exchange.id, seen)
         return Cleared(_MINT, seen)
 

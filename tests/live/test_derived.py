@@ -175,3 +175,22 @@ def test_who_hangs_up_in_the_middle_launders_nothing(gateway: Gateway) -> None:
     gateway.until(lambda: gateway.sessions() == 0 or None)
     if "loot" in gateway.sql("SELECT relname FROM pg_class WHERE relname = 'loot'"):
         assert SECRET not in seen(gateway, "SELECT e FROM loot")
+
+
+def test_a_null_in_place_of_a_mask_is_told(gateway: Gateway) -> None:
+    gateway.sql("CREATE TABLE people (email int, name text); INSERT INTO people SELECT i, 'Jane' FROM generate_series(1, 300) i")
+    gateway.learn()
+    words = 'interlock: values of column "email" (email) are hidden as NULL because type int4 cannot hold a mask'
+    for step in ("SELECT * FROM people", "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM people; FETCH ALL FROM c"):
+        assert gateway.psql("-c", step).count(words) == 1
+    assert words not in gateway.psql("-c", "SELECT name FROM people")
+    for binary in (False, True):
+        with gateway.connect() as connection:
+            told: list[str] = []
+            connection.add_notice_handler(lambda notice, told=told: told.append(str(notice.message_primary)))  # type: ignore[misc]
+            with connection.cursor(binary=binary) as cursor:
+                assert set(cursor.execute("SELECT email FROM people").fetchall()) == {(None,)}
+            assert told == [words]
+            with connection.cursor() as cursor, cursor.copy("COPY people (email) TO STDOUT (FORMAT binary)") as copy:
+                assert b"".join(copy)
+            assert len(told) == 2 and "hidden as NULL" in told[1]

@@ -40,7 +40,7 @@ class Hidden:
 class ColumnLens:
     """See `exchange.Lens`. One per reply; not shared between threads."""
 
-    __slots__ = ("_shape", "_columns", "_hidden", "_scanned", "_scanner", "_transforms", "_masked")
+    __slots__ = ("_shape", "_columns", "_hidden", "_scanned", "_scanner", "_transforms", "_masked", "_nulled")
 
     def __init__(self, shape: Shape, hidden: Sequence[Hidden], scanner: Scanner | None, transforms: Transforms) -> None:
         self._shape = shape
@@ -51,17 +51,23 @@ class ColumnLens:
         self._scanner = scanner
         self._transforms = transforms
         self._masked: dict[str, int] = {}
+        self._nulled: dict[int, str] = {}
 
     @property
     def masked(self) -> Mapping[str, int]:
         return self._masked
 
+    @property
+    def hidden(self) -> Mapping[int, str]:
+        return self._nulled
+
     def apply(self, piece: bytes) -> bytes:
         try:
             return self._apply(piece)
         except Exception:
-            # `from None`: the cause may quote a value, and causes end up in logs.
-            raise MaskingError("a mask could not run on this reply, so none of it is shown") from None
+            pass
+        # Raised out here, without cause and context: they may quote a value, and end up in logs.
+        raise MaskingError("a mask could not run on this reply, so none of it is shown")
 
     def _apply(self, piece: bytes) -> bytes:
         rows = self._shape.split(piece)
@@ -84,6 +90,8 @@ class ColumnLens:
                 continue
             new = self._transformed(column, data_class, cell, constant) if form in ("partial", "hash") else constant
             masked += 1
+            if new is None and form != "null":
+                self._nulled[index] = "+".join(plan.classes)
             if new != cell:
                 row[index] = new
                 changed = True
@@ -124,7 +132,10 @@ class ColumnLens:
         masked, counts = mask_texts(texts, names, self._scanner, self._transforms)
         for at, new in masked.items():
             index = self._scanned[at // len(rows)]
-            rows[at % len(rows)][index] = None if new is None else self._shape.encode(self._columns[index], new)
+            cell = None if new is None else self._shape.encode(self._columns[index], new)
+            if cell is None and new is not None:
+                self._nulled[index] = "detected"
+            rows[at % len(rows)][index] = cell
         for data_class, count in counts.items():
             self._count(data_class, count)
         return changed or bool(masked)
@@ -148,6 +159,7 @@ class ColumnLens:
         for at, data_class in found.items():
             row, index, _ = cells[at]
             row[index] = None
+            self._nulled[index] = data_class
             self._count(data_class)
         return bool(found)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from interlock.errors import ProtocolError
 from interlock.exchange import Cleared, Column, Outcome, Port
 from interlock.facts.sql.catalog import Catalog
-from interlock.protocols.postgres import reply, wire
+from interlock.protocols.postgres import reply, types, wire
 from interlock.protocols.postgres.expect import Expect, Want
 from interlock.protocols.postgres.operation import Asked, Sources
 from interlock.protocols.postgres.origin import columns_of, copy_shape, search_path_of
@@ -138,12 +138,14 @@ class Answers:
                 self._rows(head, message)
             case 0x43:  # CommandComplete
                 head.rows += _rows_of(wire.read_command_tag(message))
+                self._tell_hidden(head)
                 self.say(message)
                 self._complete(head)
             case 0x49:  # EmptyQueryResponse
                 self.say(message)
                 self._complete(head)
             case 0x73 if head.want is Want.EXECUTE:  # PortalSuspended
+                self._tell_hidden(head)
                 self.say(message)
                 self._end(head, Outcome.SUSPENDED)
             case 0x47:  # CopyInResponse
@@ -162,6 +164,17 @@ class Answers:
                 self.say(message)
             case _:
                 raise _unfit(kind, head.want.value)
+
+    def _tell_hidden(self, head: Expect) -> None:
+        """NULL says nothing of itself: say which columns have it in place of a mask."""
+        exchange = head.permit.exchange if head.permit is not None and head.release is not None else None
+        if exchange is None or exchange.shape is None:
+            return
+        for index, data_class in sorted(exchange.hidden.items()):
+            column = exchange.shape.columns[index]
+            of = types.NAMES.get(column.type, f"with OID {column.type}")
+            text = f'interlock: values of column "{column.name}" ({data_class}) are hidden as NULL because type {of} cannot hold a mask'
+            self.say(wire.notice("NOTICE", "00000", text))
 
     def _rows(self, head: Expect, message: bytes) -> None:
         if head.release is None:

@@ -46,6 +46,14 @@ ARRAYS: dict[int, int] = {
 """Array type OID to element type OID."""
 
 _ARRAY_HEAD = struct.Struct("!iiI")
+NAMES = {
+    16: "bool", 17: "bytea", 18: "char", 19: "name", 20: "int8", 21: "int2", 23: "int4", 25: "text", 26: "oid", 114: "json",
+    142: "xml", 650: "cidr", 700: "float4", 701: "float8", 774: "macaddr8", 829: "macaddr", 869: "inet", 1042: "bpchar",
+    1043: "varchar", 1082: "date", 1083: "time", 1114: "timestamp", 1184: "timestamptz", 1186: "interval", 1700: "numeric",
+    2249: "record", 2950: "uuid", 3802: "jsonb",
+}  # fmt: skip
+"""Names of built-in types, for words to the client (pg_type.dat)."""
+
 _DIMENSION = struct.Struct("!ii")
 _LENGTH = struct.Struct("!i")
 _DIMENSIONS_MAX = 6

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from interlock.errors import UpstreamError
-from interlock.facts.sql.catalog import Catalog
+from interlock.facts.sql.catalog import Catalog, Marks
+from interlock.facts.sql.transfers import Transfer, unite
 from interlock.net.catalogs import FRESH_S, TRIES, Catalogs, Key, Learner
 
 KEY = ("db", "shop")
@@ -129,5 +130,148 @@ def test_a_reading_that_keeps_failing_fails_and_leaves_nothing_open() -> None:
             await database.catalogs.get(KEY)
         assert database.open == 0
         await database.catalogs.get(KEY)
+
+    asyncio.run(play())
+
+
+# -- what sessions put into columns --------------------------------------------------------------------------------------
+
+COPIED = frozenset({"public.customers.email"})
+
+
+class Book:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[int, int], frozenset[str]] = {}
+
+    def marks(self, key: Key) -> Marks:
+        return self.kept
+
+    async def add(self, key: Key, marks: Marks) -> None:
+        self.kept = unite(self.kept, marks)
+
+    async def seen(self, key: Key, catalog: Catalog) -> None:
+        assert catalog.oids
+
+
+class Writer:
+    """A session that puts something somewhere."""
+
+    def __init__(self, catalogs: Catalogs) -> None:
+        self.catalogs = catalogs
+        self.deriving: tuple[Transfer, ...] = ()
+        self.committed: tuple[Transfer, ...] = ()
+        self.catalog = Catalog()
+        self.learner = Learner(self._learn, lambda: self.deriving, lambda: (self.committed, frozenset()))
+        catalogs.follow(KEY, self.learner)
+
+    def _learn(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def send(self, *transfers: Transfer) -> None:
+        self.deriving = transfers
+        self.catalogs.foretell(KEY)
+
+    async def commit(self) -> None:
+        self.committed = self.deriving
+        await self.catalogs.relearn(KEY, learner=self.learner)
+        self.committed = ()
+        self.send()
+
+    def holds(self, name: str) -> frozenset[str]:
+        return self.catalog.derived.get(f"public.{name}", frozenset())
+
+
+class Shop(Database):
+    """A database of tables with one column `a`, and two sessions on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables = {16_400: "notes"}
+        self.book = Book()
+        self.catalogs = Catalogs(self.reader, lambda: self.now, self.book)
+        self.one, self.two = Writer(self.catalogs), Writer(self.catalogs)
+
+    async def reader(self, key: Key) -> Reading:
+        return Reading(self)
+
+    async def look(self) -> None:
+        self.now += 1
+        await self.catalogs.relearn(KEY)
+
+
+class Reading(Connection):
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(shop)
+        self._shop = shop
+
+    async def user(self, system: Catalog, version: int) -> Catalog:
+        tables = self._shop.tables.items()
+        return Catalog.build(
+            [(oid, "public", name, "r", None) for oid, name in tables], [(oid, 1, "a", 25) for oid, _ in tables], version=version
+        )
+
+
+KNOWN = Transfer(marks=(((16_400, 1), COPIED),))
+MADE = Transfer(name="loot", path=("public",), columns=((1, COPIED),))
+
+
+def test_what_is_being_written_is_known_before_it_is_committed() -> None:
+    async def play() -> None:
+        shop = Shop()
+        await shop.look()
+        shop.one.send(KNOWN)
+        assert shop.two.holds("notes.a") == COPIED
+        shop.one.send()  # rolled back
+        assert shop.two.holds("notes.a") == frozenset()
+        shop.one.send(KNOWN)
+        await shop.one.commit()
+        assert shop.two.holds("notes.a") == COPIED and shop.book.kept == {(16_400, 1): COPIED}
+
+    asyncio.run(play())
+
+
+def test_a_relation_that_somebody_may_have_made_is_unknown_until_he_has_told() -> None:
+    async def play() -> None:
+        shop = Shop()
+        await shop.look()
+        shop.one.send(MADE)
+        shop.tables |= {17_000: "loot", 17_001: "plain"}
+        await shop.look()
+        assert shop.two.holds("loot.a") == shop.two.holds("plain.a") == {"*"}
+        await shop.one.commit()
+        assert shop.two.holds("loot.a") == COPIED
+        assert shop.two.holds("plain.a") == frozenset()
+
+    asyncio.run(play())
+
+
+def test_what_appears_behind_something_opaque_is_unknown_for_good() -> None:
+    async def play() -> None:
+        shop = Shop()
+        await shop.look()
+        shop.one.send(Transfer(opaque=True))
+        shop.one.send()
+        shop.tables |= {17_000: "loot"}
+        await shop.look()
+        shop.tables |= {17_001: "later"}
+        await shop.look()
+        assert shop.two.holds("loot.a") == {"*"} and shop.two.holds("later.a") == frozenset()
+        assert shop.book.kept == {(17_000, 0): {"*"}}
+
+    asyncio.run(play())
+
+
+def test_a_session_that_ends_in_the_middle_may_have_committed() -> None:
+    async def play() -> None:
+        shop = Shop()
+        await shop.look()
+        shop.one.send(KNOWN, MADE)
+        await shop.catalogs.leave(KEY, shop.one.learner)
+        assert shop.book.kept == {(16_400, 1): COPIED}
+        shop.tables |= {17_000: "loot"}  # upstream was not done when the line was cut
+        await shop.look()
+        assert shop.two.holds("loot.a") == shop.two.holds("notes.a") == COPIED
 
     asyncio.run(play())

@@ -35,10 +35,11 @@ class Derivations:
         if gone:
             await derived.forget(key, gone)
         if resource.classes:
-            await derived.classify(key, resource, _described(catalog))
+            await derived.classify(key, resource, described(catalog))
 
 
-def _described(catalog: Catalog) -> Iterator[Described]:
+def described(catalog: Catalog) -> Iterator[Described]:
+    """The relations of users that can hold values, as `masking.derived` needs them; not the temporary ones."""
     for relation in catalog.relations:
         if relation.oid >= FIRST_USER_OID and relation.kind in _KINDS and not relation.schema.startswith("pg_temp_"):
             kin = (relation, *catalog.family(relation.oid))

@@ -145,6 +145,9 @@ _STEPS = {
     "call": lambda given: _call(*given),
     "raw": lambda digits: bytes.fromhex(digits.replace(" ", "")),
     "message": lambda given: wire.message(given[0].encode(), bytes.fromhex(given[1].replace(" ", ""))),
+    "many": lambda given: b"".join(
+        wire.parse("", given[1].replace("$n", str(n))) + wire.bind("", "") + wire.execute("") for n in range(given[0])
+    ),
     "big": lambda size: wire.query("SELECT '" + "x" * size + "'"),
     "sync": wire.sync(),
     "flush": wire.flush(),
@@ -209,9 +212,13 @@ def _converse(vault: Vault, client: Client, case: Case) -> str:
                 return "held" if _held(client) else "ended" if client.ended else _verdict(client)
             owed = 0
             continue
+        owed += 1
+        if name == "slow":
+            for at, _ in enumerate(message := wire.query(given)):
+                client.send(message[at : at + 1])
+            continue
         make = _STEPS[name]
         client.send(make if isinstance(make, bytes) else make(given))  # type: ignore[operator]
-        owed += 1
     if owed:
         client.until("Z", SILENCE_S, max(1, sum(step in ("sync",) or (isinstance(step, dict) and "query" in step) for step in case.steps)))
     return "held" if _held(client) else "ended" if client.ended else _verdict(client)
@@ -243,25 +250,17 @@ def _verdict(client: Client) -> str:
 
 def vacuous(vault: Vault, case: Case) -> str:
     """Why a refusal of this case would prove nothing: the server itself says no; empty if it would not."""
-    if not case.sql:
+    if not case.sql or any("COPY" in text for text in case.sql):
         return ""
-    with psycopg.connect(vault.server.dsn("shop", superuser=True), autocommit=True) as direct:
-        try:
+    try:
+        with psycopg.connect(vault.server.dsn("shop", superuser=True), autocommit=True) as direct:
             for text in case.sql:
-                cursor = direct.cursor()
-                if text.upper().lstrip("( ").startswith("COPY"):
-                    with cursor.copy(text.encode()) as copy:
-                        for _ in copy:
-                            pass
-                else:
-                    cursor.execute(text.encode())
-        except psycopg.Error as error:
-            return str(error).splitlines()[0]
-        except (TypeError, UnicodeError, AttributeError):
-            return ""
-        finally:
-            if vault.touched():
-                vault.mend()
+                direct.execute(text.encode())
+    except psycopg.Error as error:
+        return str(error).splitlines()[0]
+    finally:
+        if vault.touched():
+            vault.mend()
     return ""
 
 

@@ -218,6 +218,7 @@ class Vault:
 
     def __enter__(self) -> Vault:
         self.direct = psycopg.connect(self.server.dsn(DATABASE, superuser=True), autocommit=True)
+        self.direct.execute("SET lock_timeout = '5s'")
         self.direct.execute(_SCHEMA.encode())
         self._whole = self.state()
         self._thread.start()

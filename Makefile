@@ -2,14 +2,22 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+HOT_TESTS := $(addprefix tests/,protocols/postgres test_gate.py test_exchange.py limits masking evidence policy net \
+	live/test_psql.py live/test_drivers.py live/test_lineage.py tools)
 
-.PHONY: demo test check bench bypass lock setup transparency
+.PHONY: demo test test-compiled check compile bench bypass lock setup transparency
 
 demo: setup  ## play the story on a real PostgreSQL; ARGS=--once ends after it
 	$(BIN)/interlock demo $(ARGS)
 
 test: setup  ## the whole suite; ARGS="tests/masking -k email" narrows it
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-compiled: compile  ## the suites that the hot modules answer to, against the compiled package; ARGS as for test
+	PYTHONPATH=build/compiled:. $(BIN)/python -m pytest -n 2 --dist loadfile -o pythonpath="build/compiled ." $(or $(ARGS),$(HOT_TESTS))
+
+compile: setup  ## the hot modules as C extensions, in build/compiled/; needs a C compiler, which nothing else does
+	$(BIN)/python -m tools.compile
 
 check: setup  ## all that a change must pass besides the tests
 	$(BIN)/ruff format --check

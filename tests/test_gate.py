@@ -319,7 +319,7 @@ def test_a_failing_station_is_a_refusal_that_tells_nothing(tmp_path: Path, monke
         def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError("a secret detail")
 
-        monkeypatch.setattr(built.gate.policy.current, "decide", broken)
+        monkeypatch.setattr(built.identity, "standing", broken)
         no = refusal((await built.ask(session, "select orders"))[0])
         assert no.code == "failed" and "secret" not in no.reason
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.compile import HOT
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "interlock"
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
@@ -51,6 +53,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "masking/rewrite.py": "masking/test_lens.py: what is put in place of a finding",
     "masking/scanner.py": "masking/test_detectors.py: both engines over all fixtures",
     "masking/validators.py": "masking/test_detectors.py: examples and counter-examples",
+    "net/doorman.py": "live/test_direct_tls.py and live/test_proofs.py: real drivers at the door",
     "policy/entities.py": "policy/test_cases.py: golden cases through the real engine",
     "policy/memory.py": "policy/test_engine.py: bounded and keyed",
     "policy/rules.py": "policy/test_cases.py and policy/test_schema.py: errors with their lines",
@@ -146,6 +149,28 @@ def sends_uncleared(tree: ast.Module) -> Iterator[tuple[int, str]]:
                     pass
 
 
+def differs_compiled(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """What mypyc compiles to something else: `from` is ignored in `raise`, so that a hidden cause is shown; an `await` in
+    a handler leaves the handled exception behind for whatever runs meanwhile; a name has one type in all handlers."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Raise(cause=ast.Constant(value=None)):
+                yield node.lineno, "hides a cause by `from None`: raise outside of the handler"
+            case ast.Try(handlers=handlers, finalbody=final):
+                for inner in (inner for part in (*handlers, *final) for inner in ast.walk(part)):
+                    if isinstance(inner, ast.Await | ast.AsyncWith | ast.AsyncFor):
+                        yield inner.lineno, "awaits while an exception is handled"
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                types: dict[str, str] = {}
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.ExceptHandler) and inner.name and inner.type is not None:
+                        caught = ast.unparse(inner.type)
+                        if types.setdefault(inner.name, caught) != caught:
+                            yield inner.lineno, f"calls exceptions of two types {inner.name}"
+            case _:
+                pass
+
+
 def found(rule: Rule, paths: list[Path]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}:{line}: {what}" for path in paths for line, what in rule(ast.parse(path.read_text(encoding="utf-8")))
@@ -178,6 +203,10 @@ def test_net_sends_only_what_was_cleared() -> None:
     assert found(sends_uncleared, in_rooms("net")) == []
 
 
+def test_hot_modules_are_the_same_compiled() -> None:
+    assert found(differs_compiled, [SOURCE / f"{module}.py" for module in HOT]) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "code"),
     [
@@ -188,6 +217,10 @@ def test_net_sends_only_what_was_cleared() -> None:
         (makes_proofs, "import interlock.gate as g\nmint = g._MINT"),
         (makes_proofs, "cleared = object.__new__(Cleared)"),
         (makes_proofs, "class Mine(Cleared): ..."),
+        (differs_compiled, "try: f()\nexcept OSError: raise ValueError from None"),
+        (differs_compiled, "async def f():\n try: g()\n except OSError: await h()"),
+        (differs_compiled, "async def f():\n try: g()\n finally: await h()"),
+        (differs_compiled, "def f():\n try: g()\n except OSError as e: ...\n except ValueError as e: ..."),
         (is_impure, "import asyncio"),
         (is_impure, "import os.path"),
         (is_impure, "from time import monotonic"),

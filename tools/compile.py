@@ -103,7 +103,8 @@ def _build() -> None:
     paths = [f"interlock/{module}.py" for module in HOT]
     script = (
         "import sys; from setuptools import setup; from mypyc.build import mypycify\n"
-        f"setup(name='interlock-compiled', packages=[], ext_modules=mypycify(['--config-file=types.ini', *{paths!r}], opt_level='3', debug_level='0'),"
+        f"modules = mypycify(['--config-file=types.ini', *{paths!r}], opt_level='3', debug_level='0')\n"
+        "setup(name='interlock-compiled', packages=[], ext_modules=modules,"
         " script_args=['-q', 'build_ext', '--inplace'])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=TARGET, capture_output=True, text=True)

@@ -1,32 +1,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import EvidenceError
 from interlock.evidence import Evidence
-from interlock.evidence import spool as spool_module
 from interlock.evidence import writer as writer_module
 from tests.evidence.support import keys_of, play, recorder, run, session_of
 
 
 def test_who_comes_while_the_disk_is_busy_shares_the_next_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = 0
-    real = spool_module.Spool.sync
+    real = os.fdatasync
 
-    def counted(spool: spool_module.Spool) -> None:
+    def counted(fd: int) -> None:
         nonlocal syncs
         syncs += 1
-        real(spool)
+        real(fd)
 
     async def main() -> None:
         async with recorder(tmp_path) as evidence:
             for number in range(50):
                 evidence.open(session_of(f"s{number}"), {})
             await evidence.commit()
-            monkeypatch.setattr(spool_module.Spool, "sync", counted)
+            monkeypatch.setattr(os, "fdatasync", counted)
 
             async def one(name: str) -> None:
                 evidence.note(name, "intent", {"exchange": 1})
@@ -57,13 +57,13 @@ def test_a_commit_that_is_cancelled_leaves_the_others_alone(tmp_path: Path) -> N
 
 
 def test_a_failed_sync_fails_every_waiter_and_everything_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: spool_module.Spool) -> None:
+    def broken(_: int) -> None:
         raise OSError(5, "Input/output error")
 
     async def main() -> None:
         async with recorder(tmp_path) as evidence:
             play(evidence, session_of("s1"))
-            monkeypatch.setattr(spool_module.Spool, "sync", broken)
+            monkeypatch.setattr(os, "fdatasync", broken)
             results = await asyncio.gather(*(evidence.commit() for _ in range(3)), return_exceptions=True)
             assert all(isinstance(result, EvidenceError) for result in results)
             monkeypatch.undo()

@@ -149,7 +149,7 @@ def test_the_bound_is_real_and_a_long_cell_is_quick() -> None:
 def test_whatever_goes_wrong_is_a_masking_error_without_the_data(bad: bytes) -> None:
     with pytest.raises(MaskingError) as caught:
         a_lens(TextShape(NOTE, NOTE)).apply(bad)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
     assert bad.decode("latin-1").strip() not in str(caught.value)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,8 +110,10 @@ def test_null_transform_and_long_texts_leave_nothing() -> None:
 
 
 def test_what_goes_wrong_is_a_masking_error() -> None:
-    with pytest.raises(MaskingError):
-        STATION.scrub(None, SHOP, NOBODY)  # type: ignore[arg-type]
+    broken = replace(SHOP, classes={b"customers.email": "email"})  # type: ignore[dict-item]
+    with pytest.raises(MaskingError) as caught:
+        STATION.scrub("text", broken, NOBODY)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
 PARTS = st.sampled_from(

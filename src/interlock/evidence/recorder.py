@@ -100,6 +100,7 @@ class Evidence:
 
     async def stop(self) -> None:
         """Close every session, archive, sign the log, and let go of the folder. After a failure: only let go."""
+        failed: BaseException | None = None
         try:
             if not self.failed:
                 for session_id in list(self._live):
@@ -108,9 +109,12 @@ class Evidence:
                 self.publish("gateway-stop", {})
                 await self.commit()
         except EvidenceError:
-            pass  # `failed` tells; what is in the spool is recovered at the next start
-        finally:
-            await asyncio.to_thread(self._let_go)
+            pass  # `self.failed` tells; what is in the spool is recovered at the next start
+        except BaseException as error:
+            failed = error
+        await asyncio.to_thread(self._let_go)
+        if failed is not None:
+            raise failed
 
     def _let_go(self) -> None:
         self._writer.end()
@@ -272,10 +276,10 @@ class Evidence:
             self.flush()
 
     def _of(self, session_id: str) -> Live:
-        try:
-            return self._live[session_id]
-        except KeyError:
-            raise EvidenceError(f"there is no open session {session_id}") from None
+        live = self._live.get(session_id)
+        if live is None:
+            raise EvidenceError(f"there is no open session {session_id}")
+        return live
 
 
 def _opening(session: Session) -> dict[str, object]:

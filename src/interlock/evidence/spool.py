@@ -179,4 +179,5 @@ def _open_box(key: AESGCM, offset: int, batch: _Batch, path: Path) -> bytes:
     try:
         return key.decrypt(_nonce(offset), batch.box, batch.session.encode())
     except InvalidTag:
-        raise VerificationError(f"{path.name}: the recording of {batch.session} at byte {offset} does not open") from None
+        pass
+    raise VerificationError(f"{path.name}: the recording of {batch.session} at byte {offset} does not open")

@@ -13,7 +13,7 @@ from interlock.config import LimitsConfig
 from interlock.errors import LimitError
 from interlock.exchange import Principal
 
-MAX_PRINCIPALS: Final = 100_000
+MAX_PRINCIPALS = 100_000
 """So many principals are counted at once; one more is refused rather than left uncounted."""
 MINUTE_S: Final = 60.0
 

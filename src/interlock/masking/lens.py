@@ -64,7 +64,7 @@ class ColumnLens:
     def apply(self, piece: bytes) -> bytes:
         try:
             return self._apply(piece)
-        except Exception:
+        except Exception:  # noqa: S110  # told below
             pass
         # Raised out here, without cause and context: they may quote a value, and end up in logs.
         raise MaskingError("a mask could not run on this reply, so none of it is shown")

@@ -356,8 +356,8 @@ class Conversation:
                 await asyncio.wait({self._late_task}, timeout=HANG_UP_S)
         except TimeoutError:
             _log.warning("cancel timed out", session=self.session.id)
-        except BaseException as error:
-            failed = error
+        except BaseException as unknown:
+            failed = unknown
         self._client.close()
         self._upstream.close()
         if self._task is not None:

@@ -182,8 +182,8 @@ class Policy:
                     break
                 holding.update(dict.fromkeys(lifted))
                 agreed = agreed.union(*(self.rules[rule].hold for rule in lifted))
-        except MissingFacts as exc:
-            return self._verdict(Verdict.DENY, reasons=[str(exc)], needs=exc.names)
+        except MissingFacts as missing:
+            return self._verdict(Verdict.DENY, reasons=[str(missing)], needs=missing.names)
         except PolicyError as exc:
             return self._verdict(Verdict.DENY, reasons=[str(exc)])
         if agreed == approved:

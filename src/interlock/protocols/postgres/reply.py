@@ -59,9 +59,10 @@ class RowShape:
                 if at != stop:
                     raise ProtocolError("a row is longer or shorter than its values", fault="upstream")
                 rows.append(row)
+            return rows
         except StructError:
-            raise ProtocolError("a row ends too early", fault="upstream") from None
-        return rows
+            pass
+        raise ProtocolError("a row ends too early", fault="upstream")
 
     def join(self, rows: Sequence[Row]) -> bytes:
         parts: list[bytes] = []

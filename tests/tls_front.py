@@ -100,6 +100,12 @@ def tls_front(host: str, port: int, certificates: Certificates) -> Iterator[TlsF
 
 
 @contextmanager
+def direct_front(host: str, port: int, certificates: Certificates, alpn: str = "postgresql") -> Iterator[TlsFront]:
+    """As `tls_front`, for clients that begin with TLS at once, and for these only (PostgreSQL 17 and newer)."""
+    yield from _front(host, port, certificates, None, alpn)
+
+
+@contextmanager
 def tls_between(host: str, port: int, ca: Path, certificates: Certificates) -> Iterator[TlsFront]:
     """Somebody in the middle: ends TLS with a certificate of its own, and begins TLS with the server behind (direct)."""
     behind = ssl.create_default_context(cafile=str(ca))
@@ -107,17 +113,20 @@ def tls_between(host: str, port: int, ca: Path, certificates: Certificates) -> I
     yield from _front(host, port, certificates, behind)
 
 
-def _front(host: str, port: int, certificates: Certificates, behind: ssl.SSLContext | None) -> Iterator[TlsFront]:
+def _front(host: str, port: int, certificates: Certificates, behind: ssl.SSLContext | None, direct: str = "") -> Iterator[TlsFront]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.certificate, certificates.key)
+    if direct:
+        context.set_alpn_protocols([direct])
     loop = asyncio.new_event_loop()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if await reader.readexactly(8) != SSL_REQUEST:
-                return
-            writer.write(b"S")
-            await writer.start_tls(context)
+            if not direct:
+                if await reader.readexactly(8) != SSL_REQUEST:
+                    return
+                writer.write(b"S")
+                await writer.start_tls(context)
             upstream_reader, upstream_writer = await asyncio.open_connection(host, port, ssl=behind)
             await asyncio.gather(_carry(reader, upstream_writer), _carry(upstream_reader, writer))
         except (OSError, asyncio.IncompleteReadError):
@@ -125,7 +134,7 @@ def _front(host: str, port: int, certificates: Certificates, behind: ssl.SSLCont
         finally:
             writer.close()
 
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context if direct else None))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

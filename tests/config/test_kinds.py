@@ -33,6 +33,14 @@ def test_postgres_verifies_certificates_unless_told_otherwise(tmp_path: Path) ->
     }
 
 
+def test_postgres_by_certificate(tmp_path: Path) -> None:
+    base = "host: db\ndatabase: shop\nusername: u\n"
+    more = "tls_negotiation: direct\nchannel_binding: require\nclient_certificate: env:C\nclient_key: file:key.pem\n"
+    found = settings(tmp_path, "postgres", base + more)
+    assert (found["tls_negotiation"], found["channel_binding"]) == ("direct", "require")
+    assert (found["client_certificate"], found["client_key"]) == ("env:C", f"file:{tmp_path}/key.pem")
+
+
 def test_mcp_runs_in_the_files_folder_unless_told_otherwise(tmp_path: Path) -> None:
     assert settings(tmp_path, "mcp", "command: [a]\n") == {"command": ("a",), "folder": str(tmp_path), "environment": {}}
 
@@ -47,6 +55,9 @@ def test_mcp_runs_in_the_files_folder_unless_told_otherwise(tmp_path: Path) -> N
         ("postgres", "host: h\ndatabase: d\nusername: u\ntls: off\n", 4, "tls must be text", ""),
         ("postgres", "host: h\ndatabase: d\nusername: u\ntls: prefer\n", 4, "tls must be one of: verify, require, disable", ""),
         ("postgres", "host: h\ndatabase: d\nusername: u\ntls: require\nca: ca.pem\n", 5, "has no effect", "tls: verify"),
+        ("postgres", "host: h\ndatabase: d\nusername: u\nclient_key: env:K\n", 4, "needs client_certificate", ""),
+        ("postgres", "host: h\ndatabase: d\nusername: u\nclient_key: k.pem\nclient_certificate: env:C\n", 4, "must say where", ""),
+        ("postgres", "host: h\ndatabase: d\nusername: u\ntls: disable\ntls_negotiation: direct\n", 5, "has no effect", "use TLS"),
         ("postgres", "host: h\ndatabase: d\nusername: u\nport: 0\n", 4, "port is 0", "from 1 to 65535"),
         ("mcp", "token: env:T\n", 1, "either command or url", ""),
         ("mcp", "command: [a]\nurl: http://x\n", 1, "either command or url", ""),

@@ -19,7 +19,9 @@ HOST: Final = r"[A-Za-z0-9._:-]{1,253}"
 
 def _postgres(table: Table) -> Mapping[str, object]:
     """host · port (5432) · database · username · password (reference) · tls: disable, require (encrypted,
-    certificate not checked) or verify (default; chain and name, against `ca` or the system's store)."""
+    certificate not checked) or verify (default; chain and name, against `ca` or the system's store) · tls_negotiation:
+    postgres (default: ask first) or direct (PostgreSQL 17 or newer) · channel_binding: prefer (default) or require ·
+    client_certificate and client_key (references to PEM texts)."""
     tls = table.text("tls", "verify", choices=("verify", "require", "disable"))
     settings: dict[str, object] = {
         "host": table.text("host", pattern=HOST, hint="give a host name or an address"),
@@ -33,6 +35,18 @@ def _postgres(table: Table) -> Mapping[str, object]:
         settings["ca"] = str(table.path("ca"))
         if tls != "verify":
             raise table.error(f"{table.name}.ca has no effect with tls: {tls}", key="ca", hint="set tls: verify, or drop ca")
+    for key, choices in (("tls_negotiation", ("postgres", "direct")), ("channel_binding", ("prefer", "require"))):
+        value = table.text(key, choices[0], choices=choices)
+        if key in table:
+            settings[key] = value
+    for key, other in (("client_certificate", "client_key"), ("client_key", "client_certificate")):
+        if key in table:
+            settings[key] = table.reference(key)
+            if other not in table:
+                raise table.error(f"{table.name}.{key} needs {other}", key=key, hint=f"give {other} too")
+    for key in ("tls_negotiation", "channel_binding", "client_certificate"):
+        if tls == "disable" and key in table:
+            raise table.error(f"{table.name}.{key} has no effect with tls: disable", key=key, hint=f"use TLS, or drop {key}")
     return settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -11,8 +12,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from interlock.config import TlsConfig
-from interlock.errors import ConfigError
-from interlock.exchange import Resource
+from interlock.errors import ConfigError, ResourceError
+from interlock.exchange import Credential, Resource
+from interlock.protocols.stream import Leg
 
 
 def server_context(config: TlsConfig, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
@@ -55,8 +57,18 @@ def server_binding(config: TlsConfig) -> bytes | None:
     return end_point_binding(leaf.public_bytes(Encoding.DER))
 
 
-def upstream_context(resource: Resource) -> ssl.SSLContext | None:
-    """For a resource: None for `tls: disable`; `verify` checks chain and name; `require` encrypts only."""
+def leg(resource: Resource) -> Leg:
+    """What the resource demands of its connections."""
+    mode = str(resource.settings.get("tls", "verify"))
+    if mode == "disable":
+        return Leg()
+    direct = resource.settings.get("tls_negotiation") == "direct"
+    return Leg(tls=True, direct=direct, verified=mode == "verify", bound=resource.settings.get("channel_binding") == "require")
+
+
+def upstream_context(resource: Resource, alpn: str = "", credential: Credential | None = None) -> ssl.SSLContext | None:
+    """For a resource: None for `tls: disable`; `verify` checks chain and name; `require` encrypts only. With a
+    `credential` that has a client certificate, that is shown to upstream if it asks."""
     mode = str(resource.settings.get("tls", "verify"))
     if mode == "disable":
         return None
@@ -69,4 +81,20 @@ def upstream_context(resource: Resource) -> ssl.SSLContext | None:
     if mode == "require":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    if credential is not None and credential.certificate:
+        _show(context, credential, resource)
     return context
+
+
+def _show(context: ssl.SSLContext, credential: Credential, resource: Resource) -> None:
+    """OpenSSL reads files only: a file that nobody else can read, and that is gone at once."""
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+            file.write(f"{credential.certificate}\n{credential.key}\n")
+            file.flush()
+            context.load_cert_chain(file.name, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        kind = type(error).__name__
+        raise ResourceError(f"client_certificate or client_key of {resource.name} cannot be used ({kind})", hint="both are PEM") from None

@@ -11,8 +11,8 @@ from interlock.errors import UpstreamError
 from interlock.exchange import Cleared, Permit, Resource
 from interlock.gate import Gate
 from interlock.net.link import Link
-from interlock.net.tls import upstream_context
-from interlock.protocols.stream import Reach, Reached, Say, StartTls, StreamProtocol
+from interlock.net.tls import end_point_binding, leg, upstream_context
+from interlock.protocols.stream import OldProtocol, Reach, Reached, Say, StartTls, StreamProtocol
 
 CONNECT_S = 10.0
 """How long upstream may take for TCP, TLS and login together, in seconds."""
@@ -25,7 +25,12 @@ async def reach(gate: Gate, protocol: StreamProtocol, permit: Permit, place: str
     try:
         async with asyncio.timeout(CONNECT_S):
             link = await _dial(resource)
-            return link, await _log_in(gate, protocol, permit, link, place, settings)
+            try:
+                return link, await _log_in(gate, protocol, permit, link, place, settings, newest=True)
+            except OldProtocol:
+                link.abort()
+                link = await _dial(resource)
+                return link, await _log_in(gate, protocol, permit, link, place, settings, newest=False)
     except TimeoutError:
         error = UpstreamError(f"{resource.name} did not answer within {CONNECT_S:.0f} s")
     except ssl.SSLError as failed:
@@ -48,9 +53,9 @@ async def cancel(gate: Gate, protocol: StreamProtocol, permit: Permit, reached: 
     async with asyncio.timeout(CONNECT_S):
         link = await _dial(resource)
         try:
-            context = upstream_context(resource)
-            request = protocol.cancel(reached.pid, reached.key, context is not None)
-            await _speak(link, request, lambda data: gate.cancel(permit, data), context, resource)
+            context = upstream_context(resource, protocol.alpn)
+            request = protocol.cancel(reached.pid, reached.key, leg(resource))
+            await _speak(link, request, lambda data: gate.cancel(permit, data), context, resource, protocol.alpn)
         finally:
             link.close()
 
@@ -61,19 +66,24 @@ async def _dial(resource: Resource) -> Link:
     return link
 
 
-async def _log_in(gate: Gate, protocol: StreamProtocol, permit: Permit, link: Link, place: str, settings: Mapping[str, str]) -> Reached:
+async def _log_in(
+    gate: Gate, protocol: StreamProtocol, permit: Permit, link: Link, place: str, settings: Mapping[str, str], *, newest: bool
+) -> Reached:
     resource = permit.exchange.operation.resource
-    context = upstream_context(resource)
+    credential = gate.credential(permit)
+    context = upstream_context(resource, protocol.alpn, credential)
     place = place or str(resource.settings.get("database", ""))
-    login = protocol.reach(gate.credential(permit), place, settings, context is not None, secrets.token_urlsafe(24))
-    reached = await _speak(link, login, lambda data: gate.login(permit, data), context, resource)
+    login = protocol.reach(credential, place, settings, leg(resource), secrets.token_urlsafe(24), newest)
+    reached = await _speak(link, login, lambda data: gate.login(permit, data), context, resource, protocol.alpn)
+    if reached is None and newest and not login.heard:
+        raise OldProtocol(f"{resource.name} hung up on the newest protocol version")
     if reached is None:
         raise UpstreamError(f"{resource.name} closed the connection during the login")
     return reached
 
 
 async def _speak(
-    link: Link, reach: Reach, clear: Callable[[bytes], Cleared], context: ssl.SSLContext | None, resource: Resource
+    link: Link, reach: Reach, clear: Callable[[bytes], Cleared], context: ssl.SSLContext | None, resource: Resource, alpn: str
 ) -> Reached | None:
     """Say what the reach wants to be said, until it has reached its end; None when upstream hangs up first."""
     events = list(reach.start())
@@ -85,7 +95,10 @@ async def _speak(
                 case StartTls():
                     assert context is not None
                     await link.start_tls(context, server_side=False, hostname=str(resource.settings["host"]))
-                    for word in reach.tls_started():
+                    if leg(resource).direct and link.alpn != alpn:
+                        raise UpstreamError(f"{resource.name} does not take direct TLS", hint="set `tls_negotiation: postgres`")
+                    certificate = link.peer_certificate
+                    for word in reach.tls_started(end_point_binding(certificate) if certificate else None):
                         assert isinstance(word, Say)
                         link.send([clear(word.data)])
                 case _:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from interlock.errors import UpstreamError
 from interlock.exchange import Cleared, Credential, Held, Operation, Permit, Port, Refusal, Reply, Resource
 from interlock.facts.sql.catalog import Catalog
 from interlock.facts.sql.transfers import Transfer
@@ -102,6 +103,21 @@ DoorEvent = Say | StartTls | Claim | Sasl | Login | Cancel | Close
 ReachEvent = Say | StartTls | Reached
 
 
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """How a connection upstream is protected. `direct`: TLS begins at once, without asking. `verified`: upstream's
+    certificate was checked, chain and name. `bound`: the login must be bound to it (channel binding)."""
+
+    tls: bool = False
+    direct: bool = False
+    verified: bool = False
+    bound: bool = False
+
+
+class OldProtocol(UpstreamError):
+    """Upstream does not take the protocol version that was asked for; it may take an older one."""
+
+
 class Door(Protocol):
     """The server's role in a login. Raises `ProtocolError` (fault client)."""
 
@@ -138,8 +154,15 @@ class Reach(Protocol):
     """The client's role in the login upstream. Raises `UpstreamError` or `ProtocolError` (fault upstream)."""
 
     def start(self) -> Sequence[ReachEvent]: ...
-    def tls_started(self) -> Sequence[ReachEvent]: ...
+    def tls_started(self, binding: bytes | None = None) -> Sequence[ReachEvent]:
+        """TLS has begun; `binding` is the `tls-server-end-point` data of upstream's certificate (RFC 5929)."""
+        ...
+
     def receive(self, data: bytes) -> Sequence[ReachEvent]: ...
+    @property
+    def heard(self) -> bool:
+        """Whether upstream has answered at all since it was told the protocol version."""
+        ...
 
 
 class StreamRelay(Protocol):
@@ -222,12 +245,13 @@ class StreamProtocol:
     door: Callable[[bool, bool, bool, bool], Door]
     """(TLS offered, secrets allowed without TLS, say `Claim` instead of asking for a secret, let in without TLS whoever
     shows no secret)"""
-    reach: Callable[[Credential, str, Mapping[str, str], bool, str], Reach]
-    """(credential, place, settings, use TLS, random nonce of printable text)"""
+    reach: Callable[[Credential, str, Mapping[str, str], Leg, str, bool], Reach]
+    """(credential, place, settings, protection, random nonce of printable text, ask for the newest protocol version:
+    raises `OldProtocol` when that is not taken)"""
     relay: RelayMaker
     asker: Callable[[int], StreamAsker]
-    cancel: Callable[[int, bytes, bool], Reach]
-    """What is said on a connection that only cancels another one's work: (pid, key, use TLS)"""
+    cancel: Callable[[int, bytes, Leg], Reach]
+    """What is said on a connection that only cancels another one's work: (pid, key, protection)"""
     refuse: Callable[[Refusal], bytes]
     render: Callable[[str, bytes], list[str]]
     catalog_settings: Mapping[str, str]

@@ -35,10 +35,16 @@ class Registry:
 
     def credential(self, resource: Resource) -> Credential:
         """What the gateway logs in with: user name and password, or, for a bearer token, the token as the
-        password. Raises `ResourceError` that names the reference, never the value."""
+        password; a TLS client certificate with its key. Raises `ResourceError` that names the reference, never the value."""
         settings = resource.settings
         reference = str(settings.get("password") or settings.get("token") or "")
-        return Credential(str(settings.get("username", "")), resolve(reference) if reference else "")
+        certificate, key = (str(settings.get(name) or "") for name in ("client_certificate", "client_key"))
+        return Credential(
+            str(settings.get("username", "")),
+            resolve(reference) if reference else "",
+            resolve(certificate) if certificate else "",
+            resolve(key) if key else "",
+        )
 
     def environment(self, resource: Resource) -> Mapping[str, str]:
         """The environment variables of a resource that is started as a process, secrets resolved. Hand them

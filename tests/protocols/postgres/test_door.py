@@ -8,7 +8,7 @@ from interlock.errors import ProtocolError, UpstreamError
 from interlock.exchange import Credential, Refusal
 from interlock.protocols.postgres import wire
 from interlock.protocols.postgres.door import Canceller, Door, Reach, refuse
-from interlock.protocols.stream import Cancel, Close, Login, Reached, Say, StartTls
+from interlock.protocols.stream import Cancel, Close, Leg, Login, Reached, Say, StartTls
 
 STARTUP = wire.startup({"user": "alice", "database": "orders-db/annex", "application_name": "test"})
 LOGIN_DONE = wire.authentication_ok() + wire.parameter_status("TimeZone", "UTC") + wire.backend_key(7, b"key4") + wire.ready("I")
@@ -51,7 +51,7 @@ def test_the_key_is_as_long_as_the_protocol_version_allows() -> None:
 
 
 def test_reaching_upstream_hands_on_what_comes_behind_the_login() -> None:
-    reach = Reach(Credential("interlock", "secret"), "shop", {}, False, "nonce")
+    reach = Reach(Credential("interlock", "secret"), "shop", {}, Leg(), "nonce")
     (first,) = reach.start()
     assert isinstance(first, Say) and b"interlock" in first.data
     notice = wire.notice("NOTICE", "00000", "hello")
@@ -63,7 +63,11 @@ def test_reaching_upstream_hands_on_what_comes_behind_the_login() -> None:
 @pytest.mark.parametrize("what", ["reach", "cancel"])
 def test_tls_is_asked_for_first_and_insisted_on(what: str) -> None:
     def make() -> Reach | Canceller:
-        return Reach(Credential("interlock", "secret"), "shop", {}, True, "nonce") if what == "reach" else Canceller(7, b"key4", True)
+        return (
+            Reach(Credential("interlock", "secret"), "shop", {}, Leg(tls=True), "nonce")
+            if what == "reach"
+            else Canceller(7, b"key4", Leg(tls=True))
+        )
 
     one = make()
     assert one.start() == [Say(wire.ssl_request())]
@@ -78,7 +82,7 @@ def test_tls_is_asked_for_first_and_insisted_on(what: str) -> None:
 
 
 def test_a_cancel_request_has_no_answer() -> None:
-    cancel = Canceller(7, b"key4", False)
+    cancel = Canceller(7, b"key4", Leg())
     assert cancel.start() == [Say(wire.cancel_request(7, b"key4"))]
     with pytest.raises(ProtocolError):
         cancel.receive(b"E")

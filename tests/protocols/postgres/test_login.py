@@ -26,6 +26,7 @@ from interlock.protocols.postgres.login import (
     read_ssl_answer,
     split_database,
 )
+from interlock.protocols.stream import OldProtocol
 
 ALICE = {"user": "alice", "database": "orders-db"}
 
@@ -378,6 +379,46 @@ class Server:
     def final(self, message: bytes) -> bytes:
         self.scram.set_client_final(message[5:].decode())
         return wire.authentication_sasl_final(self.scram.get_server_final().encode())
+
+
+def test_a_cleartext_password_wants_a_verified_server() -> None:
+    ours = UpstreamLogin(CREDENTIAL, "shop", {}, secure=True, verified=False, nonce="n" * 24)
+    with pytest.raises(UpstreamError, match="verified"):
+        ours.receive(wire.authentication_cleartext())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        wire.authentication_cleartext(),
+        wire.authentication_md5(b"salt"),
+        wire.authentication_ok(),
+        wire.authentication_sasl(["SCRAM-SHA-256"]),
+    ],
+)
+def test_bound_or_not_at_all(said: bytes) -> None:
+    ours = UpstreamLogin(CREDENTIAL, "shop", {}, secure=True, nonce="n" * 24, channel_binding=b"h" * 32, bound=True)
+    with pytest.raises(UpstreamError):
+        ours.receive(said)
+
+
+def test_where_there_is_no_binding_data_a_bound_login_fails() -> None:
+    ours = UpstreamLogin(CREDENTIAL, "shop", {}, secure=True, nonce="n" * 24, bound=True)
+    with pytest.raises(UpstreamError, match="PLUS"):
+        ours.receive(wire.authentication_sasl(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]))
+
+
+@pytest.mark.parametrize("code", ["0A000", "08P01"])
+def test_a_server_that_does_not_know_3_2(code: str) -> None:
+    refused = wire.error("FATAL", code, "unsupported frontend protocol 3.2")
+    with pytest.raises(OldProtocol):
+        upstream(version=wire.PROTOCOL_3_2).receive(refused)
+    for login in (upstream(), upstream(version=wire.PROTOCOL_3_2)):
+        if login is not None and login.start()[4:8] == wire.startup({}, wire.PROTOCOL_3_2)[4:8]:
+            login.receive(wire.negotiate_protocol_version(wire.PROTOCOL_3_0))  # it said which it speaks: that is not it
+        with pytest.raises(UpstreamError) as caught:
+            login.receive(refused)
+        assert not isinstance(caught.value, OldProtocol)
 
 
 def test_the_startup_is_ours() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from interlock.errors import ProtocolError, UpstreamError
 from interlock.exchange import Credential, Refusal
 from interlock.protocols.postgres import login, reply, wire
-from interlock.protocols.stream import Cancel, Claim, Close, DoorEvent, Login, Reached, ReachEvent, Sasl, Say, StartTls
+from interlock.protocols.stream import Cancel, Claim, Close, DoorEvent, Leg, Login, Reached, ReachEvent, Sasl, Say, StartTls
 
 
 class Door:
@@ -65,22 +65,35 @@ class Door:
 
 
 class Reach:
-    """The client's role. See `login.UpstreamLogin`; with `tls` it asks for it first and insists on it."""
+    """The client's role. See `login.UpstreamLogin`; where TLS is demanded it asks for it first and insists on it. `newest`:
+    protocol 3.2, or what the server offers instead."""
 
-    def __init__(self, credential: Credential, place: str, settings: Mapping[str, str], tls: bool, nonce: str) -> None:
+    def __init__(self, credential: Credential, place: str, settings: Mapping[str, str], leg: Leg, nonce: str, newest: bool = False) -> None:
         self._user = credential.username
-        self._login = login.UpstreamLogin(credential, place, settings, secure=tls, nonce=nonce)
-        self._opening = _Opening(tls, self._login.start())
+        self._login = login.UpstreamLogin(
+            credential,
+            place,
+            settings,
+            secure=leg.tls,
+            verified=leg.verified,
+            nonce=nonce,
+            bound=leg.bound,
+            version=wire.PROTOCOL_3_2 if newest else wire.PROTOCOL_3_0,
+        )
+        self._opening = _Opening(leg, self._login.start())
+        self.heard = False
 
     def start(self) -> Sequence[ReachEvent]:
         return self._opening.start()
 
-    def tls_started(self) -> Sequence[ReachEvent]:
+    def tls_started(self, binding: bytes | None = None) -> Sequence[ReachEvent]:
+        self._login.bind(binding)
         return self._opening.tls_started()
 
     def receive(self, data: bytes) -> Sequence[ReachEvent]:
         if self._opening.asking:
             return self._opening.receive(data)
+        self.heard = True
         events: list[ReachEvent] = []
         answer = self._login.receive(data)
         if answer:
@@ -94,13 +107,15 @@ class Reach:
 class Canceller:
     """The client's role on a connection that cancels another one's work: one packet, and no answer."""
 
-    def __init__(self, pid: int, key: bytes, tls: bool) -> None:
-        self._opening = _Opening(tls, wire.cancel_request(pid, key))
+    heard = False
+
+    def __init__(self, pid: int, key: bytes, leg: Leg) -> None:
+        self._opening = _Opening(leg, wire.cancel_request(pid, key))
 
     def start(self) -> Sequence[ReachEvent]:
         return self._opening.start()
 
-    def tls_started(self) -> Sequence[ReachEvent]:
+    def tls_started(self, binding: bytes | None = None) -> Sequence[ReachEvent]:
         return self._opening.tls_started()
 
     def receive(self, data: bytes) -> Sequence[ReachEvent]:
@@ -112,11 +127,14 @@ class Canceller:
 class _Opening:
     """The first packet, under TLS if that is demanded: then it is asked for first, and insisted on."""
 
-    def __init__(self, tls: bool, packet: bytes) -> None:
-        self.asking = tls
+    def __init__(self, leg: Leg, packet: bytes) -> None:
+        self.asking = leg.tls and not leg.direct
+        self._direct = leg.tls and leg.direct
         self._packet = packet
 
     def start(self) -> Sequence[ReachEvent]:
+        if self._direct:
+            return [StartTls(b"")]
         return [Say(wire.ssl_request() if self.asking else self._packet)]
 
     def receive(self, data: bytes) -> Sequence[ReachEvent]:

@@ -15,11 +15,15 @@ from scramp import ScramClient, ScramException
 from interlock.errors import ProtocolError, UpstreamError
 from interlock.exchange import Credential
 from interlock.protocols.postgres import wire
+from interlock.protocols.stream import OldProtocol
 
 LOGIN_BYTES_MAX = 65_535
 """The longest message of a handshake."""
 ITERATIONS_MAX = 1_000_000
 """SCRAM iterations that we compute for upstream: about a second; more would stall the process."""
+
+_NOT_SPOKEN = ("0A000", "08P01")
+"""How servers and poolers that do not know NegotiateProtocolVersion refuse a newer protocol."""
 
 
 def read_ssl_answer(data: bytes) -> bool:
@@ -42,10 +46,12 @@ class UpstreamReady:
 
 
 class UpstreamLogin:
-    """The client's part: SCRAM-SHA-256(-PLUS) anywhere; md5 and cleartext passwords under TLS (`secure`) only.
+    """The client's part: SCRAM-SHA-256(-PLUS) anywhere; md5 under TLS (`secure`) only; a cleartext password (or a token in
+    its place) only where upstream's certificate is `verified` too.
 
     `nonce` is a random printable text without commas, 24 characters or more. `channel_binding` is the
-    `tls-server-end-point` data of RFC 5929 (a hash of upstream's certificate) for SCRAM-SHA-256-PLUS.
+    `tls-server-end-point` data of RFC 5929 (a hash of upstream's certificate) for SCRAM-SHA-256-PLUS; `bind` hands it in
+    later. `bound`: log in by that mechanism, or not at all. Raises `OldProtocol` when `version` is not taken.
     Send `start`, then what `receive` returns, until `ready` is set. Raises `UpstreamError` when upstream says
     no or cannot prove that it knows the password, `ProtocolError` (fault upstream) when it breaks the protocol.
     """
@@ -58,7 +64,9 @@ class UpstreamLogin:
         *,
         secure: bool,
         nonce: str,
+        verified: bool = True,
         channel_binding: bytes | None = None,
+        bound: bool = False,
         version: int = wire.PROTOCOL_3_0,
     ) -> None:
         self.ready: UpstreamReady | None = None
@@ -66,7 +74,10 @@ class UpstreamLogin:
         self._startup = {**parameters, "user": credential.username, "database": database}
         self._secure = secure
         self._nonce = nonce
+        self._verified = secure and verified
         self._binding = channel_binding
+        self._bound = bound
+        self._answered = False
         self._version = version
         self._framer = wire.Framer("upstream", LOGIN_BYTES_MAX)
         self._scram: ScramClient | None = None
@@ -78,6 +89,10 @@ class UpstreamLogin:
     def start(self) -> bytes:
         """The StartupMessage."""
         return wire.startup(self._startup, self._version)
+
+    def bind(self, channel_binding: bytes | None) -> None:
+        """The login goes on inside TLS, with this `tls-server-end-point` data."""
+        self._binding = channel_binding
 
     def receive(self, data: bytes) -> bytes:
         """What to send to upstream in answer to these bytes; empty while there is nothing to say."""
@@ -97,6 +112,8 @@ class UpstreamLogin:
                 return self._authenticate(*wire.read_authentication(message))
             case "E":
                 fields = wire.read_error(message)
+                if not self._answered and self._version > wire.PROTOCOL_3_0 and fields.get("C") in _NOT_SPOKEN:
+                    raise OldProtocol("upstream does not speak protocol 3.2, nor says which it speaks")
                 raise UpstreamError(f"upstream refused the login: {fields.get('M', '')} (SQLSTATE {fields.get('C', '')})")
             case "v" if not self._in:
                 version, _ = wire.read_negotiate(message)
@@ -117,17 +134,25 @@ class UpstreamLogin:
         return b""
 
     def _authenticate(self, code: int, body: bytes) -> bytes:
+        self._answered = True
         match code:
             case 0:
                 if not self._proved:
                     raise UpstreamError("upstream ended SCRAM without proving that it knows the password")
+                if self._bound and (self._scram is None or self._binding is None):
+                    raise UpstreamError("upstream logs in without channel binding, which this resource requires")
                 self._in = True
                 return b""
             case 3 if self._scram is None:
-                self._only_under_tls("a cleartext password")
+                self._not_where_bound()
+                if not self._verified:
+                    hint = "Use `tls: verify`, or SCRAM-SHA-256, for this resource."
+                    raise UpstreamError("upstream asks for a cleartext password without TLS with a verified certificate", hint=hint)
                 return wire.password(self._credential.password)
             case 5 if self._scram is None and len(body) == 4:
-                self._only_under_tls("an md5 password")
+                self._not_where_bound()
+                if not self._secure:
+                    raise UpstreamError("upstream asks for an md5 password without TLS", hint="Use TLS or SCRAM-SHA-256 for this resource.")
                 return wire.password(_md5(self._credential, body))
             case 10 if self._scram is None:
                 return self._scram_first(wire.read_sasl_mechanisms(body))
@@ -136,15 +161,15 @@ class UpstreamLogin:
             case _:
                 raise UpstreamError(f"upstream asks for an authentication method ({code}) that the gateway does not use here")
 
-    def _only_under_tls(self, what: str) -> None:
-        if not self._secure:
-            raise UpstreamError(f"upstream asks for {what} without TLS", hint="Use TLS or SCRAM-SHA-256 for this resource.")
+    def _not_where_bound(self) -> None:
+        if self._bound:
+            raise UpstreamError("upstream asks for a password where SCRAM with channel binding is required")
 
     def _scram_first(self, offered: tuple[str, ...]) -> bytes:
         plus = self._binding is not None and "SCRAM-SHA-256-PLUS" in offered
         mechanism = "SCRAM-SHA-256-PLUS" if plus else "SCRAM-SHA-256"
-        if mechanism not in offered:
-            raise UpstreamError("upstream offers no SCRAM-SHA-256")
+        if mechanism not in offered or (self._bound and not plus):
+            raise UpstreamError(f"upstream offers no {'SCRAM-SHA-256-PLUS' if self._bound else 'SCRAM-SHA-256'}")
         binding = None if self._binding is None else ("tls-server-end-point", self._binding)
         self._proved = False
         try:

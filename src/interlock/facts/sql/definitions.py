@@ -1,7 +1,8 @@
 """What a change of definitions does with values: it may try them (a CHECK, an index over an expression, a type), copy them
 (a type changed USING another column) or take their name and thereby their data class away (RENAME, SET SCHEMA, DETACH).
 
-Views and materialized views are read through their definition, so nothing is lost with them.
+Views and materialized views are read through their definition, so nothing is lost with them; but until other sessions have
+read it, an old name must not come to mean classed values.
 Source: PostgreSQL documentation, SQL commands ALTER TABLE, CREATE INDEX, CREATE POLICY, CREATE STATISTICS.
 """
 
@@ -17,7 +18,7 @@ from interlock.facts.sql.scope import NOTHING, Rows, Scope, Written, union
 from interlock.facts.sql.tracer import Tracer
 
 _LEAVING = frozenset({"AT_DropInherit", "AT_DetachPartition", "AT_DetachPartitionFinalize"})
-_ON_RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TABLE", "FOREIGN_TABLE"))
+_ON_RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TABLE", "FOREIGN_TABLE", "VIEW", "MATVIEW"))
 
 
 def follow(tracer: Tracer, node: str, fields: Node) -> None:
@@ -66,6 +67,10 @@ def _command(tracer: Tracer, command: Node, target: Node, rows: Rows, scope: Sco
             sources = tracer.value(using, scope)
             tracer.store(sources, own)
             tracer.written.append(Written(target, rows, {command["name"]: sources}))
+    elif kind == "AT_AddInherit":
+        parent = tracer.table(definition.get("RangeVar", definition), Scope()).rows
+        for column in rows.columns:
+            tracer.store(column.sources, union(*(above.sources for above in parent.named(column.name))))
     elif kind in _LEAVING:
         _forget(tracer, definition["PartitionCmd"]["name"] if "PartitionCmd" in definition else target)
     for constraint in _find(definition, "Constraint"):
@@ -97,11 +102,8 @@ def _forget(tracer: Tracer, target: Node, column: str = "") -> None:
 
 
 def _forget_relation(tracer: Tracer, relation: Relation, column: str = "") -> None:
-    if relation.kind in ("v", "m"):
-        tracer.store(frozenset(f"{relation.qualified}.{one.name}" for one in relation.columns if column in ("", one.name)), NOTHING)
-    else:
-        rows = tracer.relation(relation)
-        tracer.store(union(*(one.sources for one in rows.columns if column in ("", one.name))), NOTHING)
+    rows = tracer.relation(relation)
+    tracer.store(union(*(one.sources for one in rows.columns if column in ("", one.name))), NOTHING)
 
 
 def _find(node: Any, kind: str) -> Iterator[Node]:

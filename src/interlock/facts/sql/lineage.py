@@ -94,7 +94,10 @@ def follow(statement: Statement, tracer: Tracer) -> Rows | None:
             return Rows(())
         if node in ("CreateTableAsStmt", "ViewStmt"):
             rows = tracer.query(fields["query"], None, {})
-            if node == "CreateTableAsStmt" and fields.get("objtype") != "OBJECT_MATVIEW":
+            target = fields["view"] if node == "ViewStmt" else fields["into"]["rel"]
+            used = bool(tracer.catalog.named(target["relname"])) or tracer.catalog.hides(target["relname"])
+            if used or (node == "CreateTableAsStmt" and fields.get("objtype") != "OBJECT_MATVIEW"):
+                # Under a name that is known, other sessions would read it with the old meaning for a moment.
                 tracer.store(rows.everything(), _EMPTY)
             return rows
         definitions.follow(tracer, node, fields)

@@ -25,7 +25,7 @@ check: setup  ## all that a change must pass besides the tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## pgbench, direct and through the gateway
+bench: setup  ## pgbench, direct, through pgbouncer and through the gateway; ARGS=--compiled adds its compiled form
 	$(BIN)/python -m benchmarks.postgres $(ARGS)
 
 bypass: setup  ## every case of the bypass corpus and the masking sweep; ARGS="lineage where-true" narrows it

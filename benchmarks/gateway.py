@@ -46,11 +46,12 @@ permit (principal in Group::"bench", action in [Action::"session", Action::"sql"
 
 
 @contextlib.contextmanager
-def gateway(server: EmbeddedPostgres, durability: str) -> Iterator[tuple[int, str]]:
-    """A running `interlock serve` in front of the server: its port and a token of `PRINCIPAL` for `RESOURCE`."""
+def gateway(server: EmbeddedPostgres, durability: str, package: Path | None = None) -> Iterator[tuple[int, str, int]]:
+    """A running `interlock serve` in front of the server: its port, a token of `PRINCIPAL` for `RESOURCE`, and its process id.
+    `package` is the folder to take the package from (`build/compiled`), None for the installed one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        port, http = _free_port(), _free_port()
+        port, http = free_port(), free_port()
         config = folder / "interlock.yaml"
         config.write_text(
             _CONFIG.format(
@@ -67,6 +68,8 @@ def gateway(server: EmbeddedPostgres, durability: str) -> Iterator[tuple[int, st
         )
         (folder / "policy.cedar").write_text(_POLICY)
         ours = {**os.environ, "BENCH_PASSWORD": server.password}
+        if package is not None:
+            ours["PYTHONPATH"] = str(package)
         command = [sys.executable, "-m", "interlock"]
         issued = subprocess.run(
             [*command, "token", "issue", PRINCIPAL, "--for", "postgres", "--config", str(config)], env=ours, capture_output=True, text=True
@@ -76,20 +79,22 @@ def gateway(server: EmbeddedPostgres, durability: str) -> Iterator[tuple[int, st
         with (folder / "log").open("w") as log:
             process = subprocess.Popen([*command, "serve", "--config", str(config)], env=ours, stdout=log, stderr=log)
             try:
-                _wait_for(port, process, folder / "log")
-                yield port, issued.stdout.strip().splitlines()[0]
+                wait_for(port, process, folder / "log")
+                yield port, issued.stdout.strip().splitlines()[0], process.pid
             finally:
                 process.terminate()
                 process.wait(15)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the process listens. Raises `RuntimeError` with its log when it does not."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -97,4 +102,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise RuntimeError(f"the gateway did not start:\n{log.read_text()}")
+    raise RuntimeError(f"it did not start:\n{log.read_text()}")

@@ -1,15 +1,17 @@
-"""pgbench select-only, direct and through a gateway of its own process, in interleaved rounds; a table and one line of JSON.
+"""pgbench select-only, direct and through proxies of their own processes, in interleaved rounds; a table and one line of JSON.
 
-    make bench ARGS="--durability strict-request --clients 64"
+    make bench ARGS="--compiled --durability strict-request --clients 64"
 
 `simple` makes every statement's text unique (the worst case for caches keyed by text), `prepared` parses once per
 session. Rounds are interleaved (direct, gateway, direct, …) so that a busy moment of the machine meets both; the ratio is of
-medians. All parts share the cores of one machine: what is printed compares, it does not size.
+medians. All parts share the cores of one machine: what is printed compares, it does not size. The least disturbed column is
+CPU µs per query of the proxy's own process (user and kernel, from /proc; Linux only). pgbouncer takes part when it is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -17,11 +19,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.gateway import PRINCIPAL, RESOURCE, gateway
+from benchmarks.pgbouncer import pgbouncer
 from interlock.demo.database import DATABASE, EmbeddedPostgres
+from tools.compile import TARGET, compile_package
 
 MODES = ("simple", "prepared")
 CLIENTS = 8
@@ -39,6 +43,8 @@ class Target:
     user: str
     password: str
     database: str
+    pid: int | None = None
+    """The process whose CPU time counts; None where it is not one process."""
 
     def environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -53,12 +59,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Measure:
-    """Medians over the rounds of one mode against one target: transactions per second, mean latency."""
+    """Medians over the rounds of one mode against one target: transactions per second, mean latency, CPU time of the
+    target's process per transaction in µs (None where it is not known)."""
 
     mode: str
     target: str
     tps: float
     latency_ms: float
+    cpu_us: float | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one run of pgbench found."""
+
+    tps: float
+    latency_ms: float
+    cpu_us: float | None
 
 
 def prepare(pgbench: Path, target: Target, scale: int = SCALE) -> None:
@@ -72,26 +89,36 @@ def compare(
     """Measure every mode against every target. Raises `RuntimeError` with pgbench's words when a transaction fails."""
     for target in targets.values():  # warm caches and the processor before anything counts
         _round(pgbench, target, MODES[0], clients, 1)
-    seen: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    seen: dict[tuple[str, str], list[Round]] = {}
     for _ in range(rounds):
         for mode in MODES:
             for name, target in targets.items():
                 seen.setdefault((mode, name), []).append(_round(pgbench, target, mode, clients, round_s))
-    return [
-        Measure(mode, name, statistics.median(tps for tps, _ in results), statistics.median(latency for _, latency in results))
-        for (mode, name), results in seen.items()
-    ]
+    return [_median(mode, name, results) for (mode, name), results in seen.items()]
+
+
+def _median(mode: str, target: str, results: list[Round]) -> Measure:
+    cpu = [each.cpu_us for each in results if each.cpu_us is not None]
+    return Measure(
+        mode,
+        target,
+        statistics.median(each.tps for each in results),
+        statistics.median(each.latency_ms for each in results),
+        statistics.median(cpu) if cpu else None,
+    )
 
 
 def report(measures: list[Measure], baseline: str = "direct") -> str:
     """The table for people, and as its last line the same as JSON."""
     base = {measure.mode: measure.tps for measure in measures if measure.target == baseline}
-    lines = [f"{'mode':<10}{'target':<10}{'tps':>10}{'latency ms':>12}{'ratio':>8}"]
+    lines = [f"{'mode':<10}{'target':<12}{'tps':>10}{'latency ms':>12}{'ratio':>8}{'CPU µs':>9}"]
     results = []
     for measure in measures:
         ratio = measure.tps / base[measure.mode]
-        lines.append(f"{measure.mode:<10}{measure.target:<10}{measure.tps:>10,.0f}{measure.latency_ms:>12.3f}{ratio:>8.2f}")
-        results.append({"mode": measure.mode, "target": measure.target, "tps": round(measure.tps), "ratio": round(ratio, 3)})
+        cpu = None if measure.cpu_us is None else round(measure.cpu_us, 1)
+        figures = f"{measure.tps:>10,.0f}{measure.latency_ms:>12.3f}{ratio:>8.2f}{'–' if cpu is None else cpu:>9}"
+        lines.append(f"{measure.mode:<10}{measure.target:<12}{figures}")
+        results.append({"mode": measure.mode, "target": measure.target, "tps": round(measure.tps), "ratio": round(ratio, 3), "cpu_us": cpu})
     return "\n".join([*lines, json.dumps({"benchmark": "pgbench -S", "results": results})])
 
 
@@ -102,26 +129,53 @@ def main(arguments: list[str]) -> None:
     options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--seconds", type=int, default=ROUND_S, help="length of one round")
     options.add_argument("--scale", type=int, default=SCALE, help="pgbench scale: 100,000 accounts each")
+    options.add_argument("--compiled", action="store_true", help="beside the sources, the package that `make compile` made")
     given = options.parse_args(arguments)
+    packages: dict[str, Path | None] = {"gateway": None}
+    if given.compiled:
+        compile_package()
+        packages["compiled"] = TARGET
     with EmbeddedPostgres() as server:
         direct = Target(server.host, server.port, server.user, server.password, DATABASE)
         prepare(server.pgbench, direct, given.scale)
-        with gateway(server, given.durability) as (port, token):
-            targets = {"direct": direct, "gateway": Target("127.0.0.1", port, PRINCIPAL, token, RESOURCE)}
+        with contextlib.ExitStack() as running:
+            targets = {"direct": direct}
+            if (bouncer := running.enter_context(pgbouncer(server))) is None:
+                print("pgbouncer is not installed: it is left out")
+            else:
+                targets["pgbouncer"] = replace(direct, port=bouncer[0], pid=bouncer[1])
+            for name, package in packages.items():
+                port, token, pid = running.enter_context(gateway(server, given.durability, package))
+                targets[name] = Target("127.0.0.1", port, PRINCIPAL, token, RESOURCE, pid)
             print(f"{given.clients} clients, durability {given.durability}, parsing, policy, masking and recording on")
             print(report(compare(server.pgbench, targets, clients=given.clients, rounds=given.rounds, round_s=given.seconds)))
 
 
-def _round(pgbench: Path, target: Target, mode: str, clients: int, round_s: int) -> tuple[float, float]:
+def _round(pgbench: Path, target: Target, mode: str, clients: int, round_s: int) -> Round:
+    before = _cpu_s(target.pid)
     printed = _pgbench(
         pgbench, target, ["--select-only", "--no-vacuum", f"--protocol={mode}", f"--client={clients}", "--jobs=2", f"--time={round_s}"]
     )
+    after = _cpu_s(target.pid)
     failed = re.search(r"number of failed transactions: (\d+)", printed)
     tps = re.search(r"^tps = ([\d.]+)", printed, re.MULTILINE)
     latency = re.search(r"^latency average = ([\d.]+) ms", printed, re.MULTILINE)
-    if not tps or not latency or not failed or failed[1] != "0":
+    done = re.search(r"number of transactions actually processed: (\d+)", printed)
+    if not tps or not latency or not done or not failed or failed[1] != "0":
         raise RuntimeError(f"pgbench did not finish cleanly:\n{printed}")
-    return float(tps[1]), float(latency[1])
+    cpu_us = None if before is None or after is None else (after - before) * 1e6 / max(1, int(done[1]))
+    return Round(float(tps[1]), float(latency[1]), cpu_us)
+
+
+def _cpu_s(pid: int | None) -> float | None:
+    """User and kernel seconds that a process has used (proc(5), fields 14 and 15 of `stat`)."""
+    if pid is None:
+        return None
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pgbench(pgbench: Path, target: Target, options: list[str]) -> str:

@@ -65,7 +65,12 @@ ignore_missing_imports = True
 
 
 def main() -> None:
-    """Compile unless what lies in `build/compiled/` was made of just these sources. Exits with one sentence on failure."""
+    compile_package()
+    print(f"compiled: {len(HOT)} modules in {TARGET.relative_to(ROOT)}")
+
+
+def compile_package() -> None:
+    """Compile unless what lies in `TARGET` was made of just these sources. Raises `SystemExit` with one sentence on failure."""
     stamp, wanted = TARGET / ".made-of", _fingerprint()
     if not stamp.exists() or stamp.read_text() != wanted:
         _need_compiler()
@@ -73,7 +78,6 @@ def main() -> None:
         _build()
         stamp.write_text(wanted)
     _check()
-    print(f"compiled: {len(HOT)} modules in {TARGET.relative_to(ROOT)}")
 
 
 def _fingerprint() -> str:

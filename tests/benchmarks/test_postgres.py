@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -20,16 +22,19 @@ def test_it_measures_every_mode_and_target() -> None:
             ("simple", "direct"), ("simple", "again"), ("prepared", "direct"), ("prepared", "again"),
         }  # fmt: skip
         assert all(measure.tps > 0 and measure.latency_ms > 0 for measure in measures)
+        assert all(measure.cpu_us is None for measure in measures)
+        counted = compare(server.pgbench, {"direct": replace(target, pid=os.getpid())}, clients=1, rounds=1, round_s=1)
+        assert all(measure.cpu_us is not None and 0 <= measure.cpu_us < 1e6 for measure in counted)
         server.run("DROP TABLE pgbench_accounts;")
         with pytest.raises(RuntimeError, match="pgbench_accounts"):
             compare(server.pgbench, {"direct": target}, clients=1, rounds=1, round_s=1)
 
 
 def test_the_report_ends_with_its_json() -> None:
-    measures = [Measure("simple", "direct", 10_000, 0.8), Measure("simple", "gateway", 4_200, 1.9)]
+    measures = [Measure("simple", "direct", 10_000, 0.8), Measure("simple", "gateway", 4_200, 1.9, 101.26)]
     lines = report(measures).splitlines()
-    assert lines[2].split() == ["simple", "gateway", "4,200", "1.900", "0.42"]
-    assert json.loads(lines[-1])["results"][1] == {"mode": "simple", "target": "gateway", "tps": 4200, "ratio": 0.42}
+    assert lines[2].split() == ["simple", "gateway", "4,200", "1.900", "0.42", "101.3"]
+    assert json.loads(lines[-1])["results"][1] == {"mode": "simple", "target": "gateway", "tps": 4200, "ratio": 0.42, "cpu_us": 101.3}
 
 
 def test_a_password_shows_in_no_repr() -> None:

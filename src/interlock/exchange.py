@@ -208,7 +208,8 @@ class Refusal:
     """No, with the rule, the reason and whom to ask. Protocols speak it in the client's language.
 
     `code` is stable for machines: `denied`, `unparsable`, `approval-refused`, `approval-expired`, `limit`,
-    `revoked`, `failed`; at a login also `unidentified` and `unknown` (no such resource). `position` is the 1-based character where text could not be parsed, else 0.
+    `approval-pending`, `revoked`, `failed`; at a login also `unidentified` and `unknown` (no such resource).
+    `position` is the 1-based character where text could not be parsed, else 0.
     """
 
     code: str

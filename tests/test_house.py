@@ -39,6 +39,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "demo/database_steps.py": "demo/test_story.py plays every step, and wrong policies against them",
     "demo/mcp_steps.py": "demo/test_story.py plays every step",
     "facts/sql/copying.py": "facts/sql/test_statements.py: golden cases of COPY",
+    "facts/sql/definitions.py": "live/test_bypass.py: definitions as side channels, against a real server",
     "facts/sql/expressions.py": "facts/sql/test_lineage.py: golden cases, and a real server as oracle",
     "facts/sql/functions.py": "facts/sql/test_postgres.py: what each function may do",
     "facts/sql/names.py": "facts/sql/test_statements.py: names of every statement kind",

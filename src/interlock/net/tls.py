@@ -92,8 +92,7 @@ def _show(context: ssl.SSLContext, credential: Credential, resource: Resource) -
     """OpenSSL reads files only: a file that nobody else can read, and that is gone at once."""
     try:
         with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
-            file.write(f"{credential.certificate}\n{credential.key}\n")
-            file.flush()
+            Path(file.name).write_text(f"{credential.certificate}\n{credential.key}\n", encoding="ascii")
             context.load_cert_chain(file.name, password=lambda: b"")
     except (OSError, ValueError) as error:
         kind = type(error).__name__

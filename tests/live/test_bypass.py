@@ -22,11 +22,11 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
 
 
 def _part() -> list[Case]:
-    """All that is a dialogue, and of many spellings of the same thing the first, the last and some between."""
+    """All that is a dialogue, and of many spellings of the same thing the first and every twentieth."""
     groups: dict[str, list[Case]] = {}
     for case in CASES:
         groups.setdefault(case.id.rsplit("-", 1)[0] if case.id[-1].isdigit() else case.id, []).append(case)
-    return [case for group in groups.values() for at, case in enumerate(group) if at % 7 == 0 or case is group[-1]]
+    return [case for group in groups.values() for at, case in enumerate(group) if at % 20 == 0]
 
 
 def test_the_corpus_is_large() -> None:

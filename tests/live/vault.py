@@ -269,4 +269,14 @@ class Vault:
         """Make everything anew, and let the gateway learn it."""
         self.direct.execute(_SCHEMA.encode())
         self._whole = self.state()
-        self.run(self.app.conversations.catalogs.relearn((RESOURCE, DATABASE), whole=True))
+        self.run(self._forget())
+
+    async def _forget(self) -> None:
+        """As after a start on an empty store: or every table that was made anew would be unknown, and hide every hole."""
+        key = (RESOURCE, DATABASE)
+        derived = self.app.gate.derived
+        assert derived is not None
+        for kept in (derived._marks, derived._classified, derived._recreated):
+            kept.pop(key, None)
+        self.app.conversations.catalogs._known.pop(key, None)
+        await self.app.conversations.catalogs.get(key)

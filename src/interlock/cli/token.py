@@ -118,7 +118,8 @@ def revoke(
     if json:
         say_json({"revoked": token or all_of})
     else:
-        say(f"revoked {f'everything that {all_of} has shown' if all_of else f'token {token}'}; open sessions end within a second")
+        what = f"everything that {all_of} has shown" if all_of else token if ":" in token else f"token {token}"
+        say(f"revoked {what}; open sessions end within a second")
 
 
 def _with_identity(path: Path | None, act: Callable[[Identity], Awaitable[T]]) -> T:

@@ -79,15 +79,17 @@ class Listener:
     async def _serve(self, link: Link) -> None:
         """One connection, from its first byte to its last."""
         knock = self._doorman.knock(link)
+        door = knock.door
         try:
             async with asyncio.timeout(self._limits.login_s):
                 shown = await knock.login()
+            del knock  # what it holds is of no use any more, and the conversation may be long
             if shown is not None:
-                await self._converse(link, knock.door, *shown)
+                await self._converse(link, door, *shown)
         except IdentityError as error:
-            self._turn_away(link, knock.door, Refusal("unidentified", error.message, ask=self._contact, fatal=True))
+            self._turn_away(link, door, Refusal("unidentified", error.message, ask=self._contact, fatal=True))
         except StoreError as error:
-            self._turn_away(link, knock.door, Refusal("failed", error.message, ask=self._contact, fatal=True))
+            self._turn_away(link, door, Refusal("failed", error.message, ask=self._contact, fatal=True))
         except ProtocolError as error:
             _log.warning("client broke the protocol", client=link.peer, reason=error.message)
         except (TimeoutError, OSError, ssl.SSLError) as error:

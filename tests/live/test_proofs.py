@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from interlock.demo.database import EmbeddedPostgres
 from tests.live.gateway import WAIT_S, Gateway
 from tests.tls_front import Certificates, make_certificates, make_client_certificate, tls_between
+
+PSQL_15 = Path("/usr/lib/postgresql/15/bin/psql")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +149,15 @@ def test_asyncpg_by_scram_under_tls(both: Gateway, certificates: Certificates) -
         await connection.close(timeout=WAIT_S)
 
     asyncio.run(run())
+
+
+@pytest.mark.skipif(not PSQL_15.exists(), reason="Debian's psql is not installed")
+def test_an_older_psql_binds_too(both: Gateway, certificates: Certificates) -> None:
+    """libpq 15: protocol 3.0, no direct TLS."""
+    settings = {"PGHOST": "localhost", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(certificates.ca), "PGCHANNELBINDING": "require"}
+    environment = both.environment(token=both.secret("alice")) | settings
+    done = subprocess.run([PSQL_15, "-XAtc", "SELECT 1"], env=environment, capture_output=True, text=True, timeout=WAIT_S)
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_whoever_has_no_secret_shows_a_token(both: Gateway, certificates: Certificates) -> None:

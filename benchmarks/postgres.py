@@ -6,6 +6,7 @@
 session. Rounds are interleaved (direct, gateway, direct, …) so that a busy moment of the machine meets both; the ratio is of
 medians. All parts share the cores of one machine: what is printed compares, it does not size. The least disturbed column is
 CPU µs per query of the proxy's own process (user and kernel, from /proc; Linux only). pgbouncer takes part when it is installed.
+`spread` is the fastest round over the slowest: where it is far from 1 the machine was busy, and tps and ratio say little.
 """
 
 from __future__ import annotations
@@ -60,13 +61,14 @@ class Target:
 @dataclass(frozen=True)
 class Measure:
     """Medians over the rounds of one mode against one target: transactions per second, mean latency, CPU time of the
-    target's process per transaction in µs (None where it is not known)."""
+    target's process per transaction in µs (None where it is not known); and `spread`, the fastest round over the slowest."""
 
     mode: str
     target: str
     tps: float
     latency_ms: float
     cpu_us: float | None = None
+    spread: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,21 +107,32 @@ def _median(mode: str, target: str, results: list[Round]) -> Measure:
         statistics.median(each.tps for each in results),
         statistics.median(each.latency_ms for each in results),
         statistics.median(cpu) if cpu else None,
+        max(each.tps for each in results) / min(each.tps for each in results),
     )
 
 
 def report(measures: list[Measure], baseline: str = "direct") -> str:
     """The table for people, and as its last line the same as JSON."""
     base = {measure.mode: measure.tps for measure in measures if measure.target == baseline}
-    lines = [f"{'mode':<10}{'target':<12}{'tps':>10}{'latency ms':>12}{'ratio':>8}{'CPU µs':>9}"]
+    lines = [f"{'mode':<10}{'target':<12}{'tps':>10}{'latency ms':>12}{'ratio':>8}{'CPU µs':>9}{'spread':>8}"]
     results = []
     for measure in measures:
         ratio = measure.tps / base[measure.mode]
         cpu = None if measure.cpu_us is None else round(measure.cpu_us, 1)
-        figures = f"{measure.tps:>10,.0f}{measure.latency_ms:>12.3f}{ratio:>8.2f}{'–' if cpu is None else cpu:>9}"
+        figures = f"{measure.tps:>10,.0f}{measure.latency_ms:>12.3f}{ratio:>8.2f}{'–' if cpu is None else cpu:>9}{measure.spread:>8.2f}"
         lines.append(f"{measure.mode:<10}{measure.target:<12}{figures}")
-        results.append({"mode": measure.mode, "target": measure.target, "tps": round(measure.tps), "ratio": round(ratio, 3), "cpu_us": cpu})
-    return "\n".join([*lines, json.dumps({"benchmark": "pgbench -S", "results": results})])
+        results.append(
+            {
+                "mode": measure.mode,
+                "target": measure.target,
+                "tps": round(measure.tps),
+                "ratio": round(ratio, 3),
+                "cpu_us": cpu,
+                "spread": round(measure.spread, 2),
+            }
+        )
+    load = [round(each, 1) for each in os.getloadavg()]
+    return "\n".join([*lines, json.dumps({"benchmark": "pgbench -S", "load": load, "cores": os.cpu_count(), "results": results})])
 
 
 def main(arguments: list[str]) -> None:

@@ -31,10 +31,17 @@ def test_it_measures_every_mode_and_target() -> None:
 
 
 def test_the_report_ends_with_its_json() -> None:
-    measures = [Measure("simple", "direct", 10_000, 0.8), Measure("simple", "gateway", 4_200, 1.9, 101.26)]
+    measures = [Measure("simple", "direct", 10_000, 0.8), Measure("simple", "gateway", 4_200, 1.9, 101.26, 1.5)]
     lines = report(measures).splitlines()
-    assert lines[2].split() == ["simple", "gateway", "4,200", "1.900", "0.42", "101.3"]
-    assert json.loads(lines[-1])["results"][1] == {"mode": "simple", "target": "gateway", "tps": 4200, "ratio": 0.42, "cpu_us": 101.3}
+    assert lines[2].split() == ["simple", "gateway", "4,200", "1.900", "0.42", "101.3", "1.50"]
+    assert json.loads(lines[-1])["results"][1] == {
+        "mode": "simple",
+        "target": "gateway",
+        "tps": 4200,
+        "ratio": 0.42,
+        "cpu_us": 101.3,
+        "spread": 1.5,
+    }
 
 
 def test_a_password_shows_in_no_repr() -> None:

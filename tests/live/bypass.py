@@ -204,15 +204,16 @@ def _converse(vault: Vault, client: Client, case: Case) -> str:
         return "ended" if client.ended or not client.messages else "refused"
     if not client.login(case.who, vault.token(case.who), RESOURCE, case.startup):
         return "refused" if client.errors() else "ended"
-    owed = 0
+    owed, copied = 0, False
     for step in case.steps:
         name, given = (step, 0) if isinstance(step, str) else next(iter(step.items()))
         if name == "wait":
-            if owed and not _settled(client, int(given)):
+            if owed and not _settled(client, int(given), copies=not copied):
                 return "held" if _held(client) else "ended" if client.ended else _verdict(client)
-            owed = 0
+            owed, copied = 0, False
             continue
         owed += 1
+        copied |= name in ("copydone", "copyfail")
         if name == "slow":
             for at, _ in enumerate(message := wire.query(given)):
                 client.send(message[at : at + 1])
@@ -224,8 +225,8 @@ def _converse(vault: Vault, client: Client, case: Case) -> str:
     return "held" if _held(client) else "ended" if client.ended else _verdict(client)
 
 
-def _settled(client: Client, times: int) -> bool:
-    """Read until ReadyForQuery came so often; a held statement never gets there."""
+def _settled(client: Client, times: int, *, copies: bool) -> bool:
+    """Read until ReadyForQuery came so often (or, if it `copies`, data is asked for); a held statement never gets there."""
     deadline = time.monotonic() + 2 * SILENCE_S
     while time.monotonic() < deadline:
         if client.until("ZNG", SILENCE_S):
@@ -233,7 +234,7 @@ def _settled(client: Client, times: int) -> bool:
                 times -= 1
                 if not times:
                     return True
-            elif client.messages[-1].kind == "G" or _held(client):
+            elif (copies and client.messages[-1].kind == "G") or _held(client):
                 return not _held(client)
         elif client.ended:
             return False

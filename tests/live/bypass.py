@@ -215,7 +215,7 @@ def _converse(vault: Vault, client: Client, case: Case) -> str:
         owed += 1
         copied |= name in ("copydone", "copyfail")
         if name == "slow":
-            for at, _ in enumerate(message := wire.query(given)):
+            for at, _ in enumerate(message := wire.query(str(given))):
                 client.send(message[at : at + 1])
             continue
         make = _STEPS[name]

@@ -23,13 +23,14 @@ class Masking:
     """Masks whatever a principal may not see raw. `key` (at least 16 bytes) keys the `hash` transform; it
     is the operator's and never shows. Raises `ConfigError` for a shorter one."""
 
-    __slots__ = ("_transforms", "_detectors", "_classes", "_scanners")
+    __slots__ = ("_transforms", "_detectors", "_detected", "_classes", "_scanners")
 
     def __init__(self, config: MaskingConfig, key: bytes) -> None:
         if len(key) < _KEY_BYTES_MIN:
             raise ConfigError("masking: the key is too short", hint=f"at least {_KEY_BYTES_MIN} random bytes")
         self._transforms = Transforms(config.transforms, key)
         self._detectors = tuple(d for d in DETECTORS if config.detectors is None or d.id in config.detectors)
+        self._detected = frozenset(detector.data_class for detector in self._detectors)
         self._classes: dict[str, tuple[Mapping[str, str], ColumnClasses]] = {}
         self._scanners: dict[frozenset[str], Scanner] = {}
 
@@ -40,7 +41,7 @@ class Masking:
 
     def detected(self, resource: Resource) -> frozenset[str]:
         """The classes that detectors may find in any text of the resource."""
-        return frozenset(detector.data_class for detector in self._detectors)
+        return self._detected
 
     def lens(self, shape: Shape, resource: Resource, revealed: frozenset[str]) -> Lens | None:
         """The lens for a reply; None if there is nothing to mask and nothing to scan."""
@@ -86,14 +87,14 @@ class Masking:
         return held[1]
 
     def _scanner(self, revealed: frozenset[str]) -> Scanner | None:
-        enabled = frozenset(d.id for d in self._detectors if d.data_class not in revealed)
-        if not enabled:
+        hidden = self._detected - revealed
+        if not hidden:
             return None
-        scanner = self._scanners.get(enabled)
+        scanner = self._scanners.get(hidden)
         if scanner is None:
             if len(self._scanners) >= _CACHE_MAX:
                 self._scanners.clear()
-            scanner = self._scanners[enabled] = Scanner([d for d in self._detectors if d.id in enabled])
+            scanner = self._scanners[hidden] = Scanner([d for d in self._detectors if d.data_class in hidden])
         return scanner
 
 

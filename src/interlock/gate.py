@@ -153,11 +153,11 @@ class Gate:
         if any(d.verdict is Verdict.HOLD and not op.rehearsal for d, op in zip(decisions, operations, strict=True)):
             return None
         answers: list[Answered] = []
-        for operation in operations:
+        for operation, decision in zip(operations, decisions, strict=True):
             exchange = self._begin(session, operation)
             try:
-                answer = self._judge(exchange)
-                assert not isinstance(answer, Decision)  # nothing was awaited: the policy is the one that was foreseen
+                answer = self._judge(exchange, decision)  # nothing was awaited: the policy is the one that was foreseen
+                assert not isinstance(answer, Decision)
                 answers.append(answer)
             except Exception as error:
                 answers.append(self._refuse(exchange, _refusal_of(error, self._contact)))
@@ -304,8 +304,8 @@ class Gate:
         self._exchanges += 1
         return Exchange(self._exchanges, session, operation, self._clock(), digest=self._digest(operation))
 
-    def _judge(self, exchange: Exchange) -> Answered | Decision:
-        """The answer to one operation, or the decision to hold it."""
+    def _judge(self, exchange: Exchange, foreseen: Decision | None = None) -> Answered | Decision:
+        """The answer to one operation, or the decision to hold it. `foreseen`: what policy said of it a moment ago."""
         session, operation = exchange.session, exchange.operation
         now = exchange.asked_at
         if operation.content:
@@ -316,8 +316,10 @@ class Gate:
         if operation.refuse:
             return self._refuse(exchange, Refusal("denied", operation.refuse, ask=self._contact))
         self.limits.operation(session.principal, now)
-        policy = self.policy.current
-        decision = policy.decide(session.principal, operation.resource, operation.effects, operation.facts, now=now)
+        decision = foreseen
+        if decision is None:
+            policy = self.policy.current
+            decision = policy.decide(session.principal, operation.resource, operation.effects, operation.facts, now=now)
         exchange.decision = decision
         match decision.verdict:
             case Verdict.ALLOW:

@@ -17,7 +17,7 @@ from interlock.demo.database import EmbeddedPostgres
 from interlock.evidence import Keys, Report, verify
 from interlock.evidence.replay import Moment, replay
 from interlock.evidence.seal import read_seal
-from tests.live.gateway import CONFIG, POLICY, WAIT_S
+from tests.live.gateway import CONFIG, POLICY, WAIT_S, write_password
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +36,12 @@ class Process:
             "connections": 1000,
             "listen": 0,
             "sessions": 50,
+            "door": "",
+            "http_tls": "",
         }
         (folder / "interlock.yaml").write_text(CONFIG.format(port=port or server.port, durability=durability, **settings))
-        env = {**os.environ, "ORDERS_DB_PASSWORD": server.password, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+        write_password(folder, server.password)
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         command = [sys.executable, "-m", "tests.adversity.runner", str(folder / "interlock.yaml")]
         self.log = (folder / "log").open("ab")
         self.process = subprocess.Popen(

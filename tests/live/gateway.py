@@ -44,7 +44,7 @@ resources:
     database: shop
     tls: {upstream_tls}
     username: interlock
-    password: env:ORDERS_DB_PASSWORD
+    password: file:./upstream-password
     durability: {durability}
     classes: {{customers.email: email, customers.phone: phone, customers.card: card, people.email: email}}
   - name: elsewhere
@@ -53,7 +53,7 @@ resources:
     port: 1
     database: nothing
     username: nobody
-    password: env:ORDERS_DB_PASSWORD
+    password: file:./upstream-password
 masking: {{transforms: {{email: partial, "*": redact}}}}
 approval: {{timeout_s: 20, contact: "bob (dba)"}}
 limits: {{message_bytes: 1048576, login_s: 2, connections: {connections}, sessions_per_principal: {sessions}}}
@@ -79,6 +79,12 @@ forbid (principal is Agent, action == Action::"sql.ddl", resource);
 """
 
 
+def write_password(folder: Path, password: str) -> None:
+    """Where `CONFIG` looks for it. Not in the environment, which is one for all gateways of a test process."""
+    (folder / "upstream-password").write_text(password)
+    (folder / "upstream-password").chmod(0o600)
+
+
 class Gateway:
     """Use as a context manager. `app` lives on the gateway's own loop: reach it through `run` only."""
 
@@ -100,7 +106,7 @@ class Gateway:
         door: str = "",
         http_tls: str = "",
     ) -> None:
-        os.environ["ORDERS_DB_PASSWORD"] = server.password
+        write_password(folder, server.password)
         self.server = server
         self.folder = folder
         self.policy = folder / "policy.cedar"

@@ -248,11 +248,12 @@ def test_a_copy_that_the_client_gives_up(gateway: Gateway) -> None:
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
 
 
-def test_psycopg_two_phases_of_meaning(gateway: Gateway) -> None:
+def test_psycopg_two_phases_of_meaning(gateway: Gateway, postgres: EmbeddedPostgres) -> None:
     """A prepared statement is judged anew after its names changed."""
+    postgres.run("CREATE VIEW elsewhere.people AS SELECT id, upper(email) AS name FROM public.people")
+    gateway.learn()
     with gateway.connect("bob", prepare_threshold=0) as connection:
         look = "SELECT name FROM people WHERE id = 1"
-        connection.execute("CREATE VIEW elsewhere.people AS SELECT id, upper(email) AS name FROM public.people")
         for _ in range(2):
             assert connection.execute(look).fetchone() == ("person 1",)
         connection.execute("SET search_path = elsewhere")

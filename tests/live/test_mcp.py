@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import socket
 import sys
@@ -94,10 +93,12 @@ def desk() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def gateway(postgres: EmbeddedPostgres, desk: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    os.environ |= {"ORDERS_DB_PASSWORD": postgres.password, "DESK_TOKEN": BEARER}
     config = CONFIG.format(host=postgres.host, port=postgres.port, python=sys.executable, desk=desk)
-    with house(tmp_path_factory.mktemp("gateway"), config, POLICY) as built:
-        yield built
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ORDERS_DB_PASSWORD", postgres.password)
+        environment.setenv("DESK_TOKEN", BEARER)
+        with house(tmp_path_factory.mktemp("gateway"), config, POLICY) as built:
+            yield built
 
 
 async def query(client: Any, sql: str, **more: Any) -> CallToolResult:

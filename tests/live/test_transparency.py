@@ -14,7 +14,7 @@ def test_the_backend_is_the_one_that_the_client_was_told(gateway: Gateway) -> No
     """Drivers tell their own notifications from others' by the sender's process id."""
 
     async def play() -> None:
-        connection = await asyncpg.connect(gateway.dsn("alice"), timeout=WAIT_S)
+        connection = await asyncpg.connect(gateway.dsn("bob"), timeout=WAIT_S)
         try:
             heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             await connection.add_listener("news", lambda _, pid, *__: heard.set_result(pid))

@@ -217,6 +217,7 @@ def test_copy_out_rows_come_whole_and_unchanged(client: Client, how: str) -> Non
 @pytest.mark.parametrize("how", COPIES)
 def test_the_server_reads_back_what_a_lens_would_write(client: Client, how: str) -> None:
     shape, sql = COPIES[how]
+    shape.split(b"")  # a binary shape puts back the header that it saw last: none
     format = how.split(",")[0]
     label = "a\tb|c;d\n\\N '\"x"
     rows = [[shape.encode(COLUMNS[0], "7"), shape.encode(COLUMNS[1], label), None]]

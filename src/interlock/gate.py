@@ -174,7 +174,8 @@ class Gate:
         session = exchange.session
         timeout_s = max(0.0, held.expires_at - self._clock())
         patient = patience_s is None or patience_s >= timeout_s
-        answer, gone = None, None
+        answer: Answer | None = None
+        gone: BaseException | None = None
         try:
             answer = await self.approvals.wait(held.id, timeout_s if patient or patience_s is None else patience_s)
         except BaseException as left:

@@ -46,7 +46,7 @@ resources:
     username: interlock
     password: file:./upstream-password
     durability: {durability}
-    classes: {{customers.email: email, customers.phone: phone, customers.card: card, people.email: email}}
+    classes: {{customers.email: email, customers.phone: phone, customers.card: card, people.email: email, persons.email: email}}
   - name: elsewhere
     kind: postgres
     host: 127.0.0.1

@@ -21,13 +21,13 @@ from tests.live.gateway import WAIT_S, Gateway
 def tables(postgres: EmbeddedPostgres, gateway: Gateway) -> Iterator[None]:
     postgres.run(
         """CREATE TABLE items (id int PRIMARY KEY, name text, price numeric, made timestamptz DEFAULT now(), raw bytea, tags text[]);
-        CREATE TABLE people (id int PRIMARY KEY, name text, email text UNIQUE);
-        INSERT INTO people SELECT n, 'person ' || n, 'person' || n || '@hidden.example' FROM generate_series(1, 50) n;"""
+        CREATE TABLE persons (id int PRIMARY KEY, name text, email text UNIQUE);
+        INSERT INTO persons SELECT n, 'person ' || n, 'person' || n || '@hidden.example' FROM generate_series(1, 50) n;"""
     )
     postgres.run("CREATE SCHEMA elsewhere AUTHORIZATION interlock", superuser=True)
     gateway.learn()
     yield
-    postgres.run("DROP SCHEMA elsewhere CASCADE; DROP TABLE items, people")
+    postgres.run("DROP SCHEMA elsewhere CASCADE; DROP TABLE items, persons")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_asyncpg_values_of_many_types(gateway: Gateway) -> None:
 def test_asyncpg_masks_what_it_reads_in_binary(gateway: Gateway) -> None:
     async def play(connection: Any) -> None:
         for _ in range(3):  # the statement is cached: the second time it is neither parsed nor described
-            rows = await connection.fetch("SELECT id, email, upper(email) AS shout FROM people WHERE id < $1 ORDER BY id", 4)
+            rows = await connection.fetch("SELECT id, email, upper(email) AS shout FROM persons WHERE id < $1 ORDER BY id", 4)
             assert [row["id"] for row in rows] == [1, 2, 3]
             assert all(masked(row["email"]) and masked(row["shout"]) for row in rows)
 
@@ -78,11 +78,11 @@ def test_asyncpg_transactions_and_errors(gateway: Gateway) -> None:
         with pytest.raises(asyncpg.UniqueViolationError) as caught:
             async with connection.transaction():
                 await connection.execute("INSERT INTO items (id) VALUES (7)")
-                await connection.execute("INSERT INTO people SELECT 100, 'x', email FROM people WHERE id = 7")
-        assert caught.value.constraint_name == "people_email_key" and "hidden" not in str(caught.value.detail)
+                await connection.execute("INSERT INTO persons SELECT 100, 'x', email FROM persons WHERE id = 7")
+        assert caught.value.constraint_name == "persons_email_key" and "hidden" not in str(caught.value.detail)
         assert await connection.fetchval("SELECT count(*) FROM items WHERE id = 7") == 0
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute("DROP TABLE people")
+            await connection.execute("DROP TABLE persons")
         assert await connection.fetchval("SELECT 1") == 1
 
     with_asyncpg(gateway, play)
@@ -104,7 +104,7 @@ def test_asyncpg_executemany_cursors_and_copies(gateway: Gateway) -> None:
         await connection.copy_from_query("SELECT id, name FROM items WHERE id < 3 ORDER BY id", output=take, format="csv")
         assert bytes(out) == b"0,item 0\n1,item 1\n2,item 2\n"
         out.clear()
-        await connection.copy_from_table("people", output=take)
+        await connection.copy_from_table("persons", output=take)
         assert b"hidden" not in out and out.count(b"\n") == 50
         await connection.copy_records_to_table("items", records=[(1000 + n, f"copied {n}") for n in range(100)], columns=["id", "name"])
         assert await connection.fetchval("SELECT count(*) FROM items WHERE id >= 1000") == 100
@@ -116,7 +116,7 @@ def test_asyncpg_pool_resets_its_connections(gateway: Gateway) -> None:
     async def run() -> None:
         async with asyncpg.create_pool(gateway.dsn(), min_size=2, max_size=2) as pool:
             for _ in range(3):
-                found = await asyncio.gather(*(pool.fetchval("SELECT count(*) FROM people") for _ in range(6)))
+                found = await asyncio.gather(*(pool.fetchval("SELECT count(*) FROM persons") for _ in range(6)))
                 assert found == [50] * 6
 
     asyncio.run(run())
@@ -140,15 +140,15 @@ def test_psycopg_rows_in_both_formats(gateway: Gateway, binary: bool) -> None:
         cursor.execute("INSERT INTO items VALUES (%s, %s, 12.50, now(), %b, %s)", (1, "one", b"\0\1", ["a", "b"]))
         row = cursor.execute("SELECT id, name, price, raw, tags FROM items").fetchone()
         assert row is not None and (row[0], row[1], str(row[2]), row[3], row[4]) == (1, "one", "12.50", b"\0\1", ["a", "b"])
-        for id_, email, shout in cursor.execute("SELECT id, email, email || '!' FROM people WHERE id < %s", (5,)).fetchall():
+        for id_, email, shout in cursor.execute("SELECT id, email, email || '!' FROM persons WHERE id < %s", (5,)).fetchall():
             assert id_ < 5 and masked(email) and masked(shout)
 
 
 def test_psycopg_prepares_what_it_repeats(gateway: Gateway) -> None:
     with gateway.connect(prepare_threshold=0) as connection:
         for n in range(1, 20):
-            assert connection.execute("SELECT name FROM people WHERE id = %s", (n,)).fetchone() == (f"person {n}",)
-            assert masked(connection.execute("SELECT email FROM people WHERE id = %s", (n,)).fetchone())
+            assert connection.execute("SELECT name FROM persons WHERE id = %s", (n,)).fetchone() == (f"person {n}",)
+            assert masked(connection.execute("SELECT email FROM persons WHERE id = %s", (n,)).fetchone())
 
 
 def test_psycopg_pipeline(gateway: Gateway) -> None:
@@ -156,7 +156,7 @@ def test_psycopg_pipeline(gateway: Gateway) -> None:
         cursors = [connection.execute("INSERT INTO items (id) VALUES (%s) RETURNING id", (n,)) for n in range(50)]
         pipeline.sync()
         assert [cursor.fetchone() for cursor in cursors] == [(n,) for n in range(50)]
-        emails = [connection.execute("SELECT email FROM people WHERE id = %s", (n,)) for n in range(1, 20)]
+        emails = [connection.execute("SELECT email FROM persons WHERE id = %s", (n,)) for n in range(1, 20)]
         pipeline.sync()
         assert all(masked(cursor.fetchone()) for cursor in emails)
 
@@ -166,7 +166,7 @@ def test_a_refusal_in_a_pipeline_commits_nothing(gateway: Gateway) -> None:
         with pytest.raises(psycopg.Error):
             with connection.pipeline() as pipeline:
                 connection.execute("INSERT INTO items (id) VALUES (1)")
-                connection.execute("DROP TABLE people")
+                connection.execute("DROP TABLE persons")
                 connection.execute("INSERT INTO items (id) VALUES (2)")
                 pipeline.sync()
         assert gateway.sql("SELECT count(*) FROM items") == "0"
@@ -212,12 +212,12 @@ def test_psycopg_executemany(gateway: Gateway) -> None:
 def test_psycopg_server_side_cursor(gateway: Gateway) -> None:
     with gateway.connect(autocommit=False) as connection:
         with connection.cursor("reader") as cursor:
-            cursor.execute("SELECT id, email FROM people ORDER BY id")
+            cursor.execute("SELECT id, email FROM persons ORDER BY id")
             cursor.itersize = 7
             rows = list(cursor)
         assert [row[0] for row in rows] == list(range(1, 51)) and all(masked(row[1]) for row in rows)
         with connection.cursor("scroller", scrollable=True) as cursor:
-            cursor.execute("SELECT id FROM people ORDER BY id")
+            cursor.execute("SELECT id FROM persons ORDER BY id")
             cursor.scroll(40)
             assert cursor.fetchone() == (41,)
 
@@ -236,7 +236,7 @@ def test_psycopg_copy_both_ways(gateway: Gateway, form: str) -> None:
         with cursor.copy(f"COPY items (id, name) TO STDOUT (FORMAT {form})") as copy:
             data = b"".join(bytes(piece) for piece in copy)
         assert len(data) > 2_000 * 8 and b"item, 1999" in data
-        with cursor.copy(f"COPY (SELECT id, email FROM people) TO STDOUT (FORMAT {form})") as copy:
+        with cursor.copy(f"COPY (SELECT id, email FROM persons) TO STDOUT (FORMAT {form})") as copy:
             assert b"hidden" not in b"".join(bytes(piece) for piece in copy)
 
 
@@ -250,10 +250,10 @@ def test_a_copy_that_the_client_gives_up(gateway: Gateway) -> None:
 
 def test_psycopg_two_phases_of_meaning(gateway: Gateway, postgres: EmbeddedPostgres) -> None:
     """A prepared statement is judged anew after its names changed."""
-    postgres.run("CREATE VIEW elsewhere.people AS SELECT id, upper(email) AS name FROM public.people")
+    postgres.run("CREATE VIEW elsewhere.persons AS SELECT id, upper(email) AS name FROM public.persons")
     gateway.learn()
     with gateway.connect("bob", prepare_threshold=0) as connection:
-        look = "SELECT name FROM people WHERE id = 1"
+        look = "SELECT name FROM persons WHERE id = 1"
         for _ in range(2):
             assert connection.execute(look).fetchone() == ("person 1",)
         connection.execute("SET search_path = elsewhere")
@@ -278,11 +278,11 @@ def test_sqlalchemy_over_psycopg(gateway: Gateway) -> None:
             connection.execute(sqlalchemy.insert(items), [{"id": n, "name": f"item {n}"} for n in range(20)])
         with engine.connect() as connection:
             assert connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(items)).scalar() == 20
-            rows = connection.execute(sqlalchemy.text("SELECT id, email FROM people WHERE id < :n"), {"n": 4}).all()
+            rows = connection.execute(sqlalchemy.text("SELECT id, email FROM persons WHERE id < :n"), {"n": 4}).all()
             assert len(rows) == 3 and all(masked(row.email) for row in rows)
         with pytest.raises(sqlalchemy.exc.ProgrammingError), engine.begin() as connection:
             connection.execute(sqlalchemy.insert(items), [{"id": 99, "name": "never"}])
-            connection.execute(sqlalchemy.text("DROP TABLE people"))
+            connection.execute(sqlalchemy.text("DROP TABLE persons"))
         assert gateway.sql("SELECT count(*) FROM items") == "20"
     finally:
         engine.dispose()
@@ -295,10 +295,10 @@ def test_sqlalchemy_over_asyncpg(gateway: Gateway) -> None:
             async with engine.begin() as connection:
                 await connection.execute(sqlalchemy.text("INSERT INTO items (id, name) VALUES (:id, :name)"), [{"id": 1, "name": "one"}])
             async with engine.connect() as connection:
-                rows = (await connection.execute(sqlalchemy.text("SELECT id, email FROM people WHERE id < :n"), {"n": 4})).all()
+                rows = (await connection.execute(sqlalchemy.text("SELECT id, email FROM persons WHERE id < :n"), {"n": 4})).all()
                 assert len(rows) == 3 and all(masked(row.email) for row in rows)
                 names = await connection.run_sync(lambda sync: sqlalchemy.inspect(sync).get_table_names())
-                assert {"items", "people"} <= set(names)
+                assert {"items", "persons"} <= set(names)
         finally:
             await engine.dispose()
 

@@ -77,7 +77,7 @@ def test_a_client_that_leaves_while_people_are_asked(gateway: Gateway) -> None:
     psql.kill()
     psql.wait(WAIT_S)
     gateway.until(lambda: gateway.sessions() == 0)
-    assert gateway.run(gateway.app.approvals.get(request.id)).state == "withdrawn"
+    gateway.until(lambda: gateway.run(gateway.app.approvals.get(request.id)).state == "withdrawn")
 
 
 def test_the_gateway_tells_its_clients_that_it_stops(server: EmbeddedPostgres, tmp_path: Path) -> None:

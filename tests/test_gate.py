@@ -215,6 +215,25 @@ def test_a_client_that_goes_away_withdraws_its_request(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_a_client_that_goes_away_while_people_are_being_asked_leaves_no_request(tmp_path: Path) -> None:
+    """Wherever in the asking it is cut off."""
+
+    async def story(built: House) -> None:
+        session, _ = await built.session("alice")
+        for steps in range(0, 60, 2):
+            asking = asyncio.ensure_future(built.ask(session, f"delete orders{steps}"))
+            for _ in range(steps):
+                await asyncio.sleep(0.0005)
+            asking.cancel()
+            (answer,) = await asyncio.gather(asking, return_exceptions=True)
+            if not isinstance(answer, BaseException):  # it was there before the client left: then its wait is cut off
+                assert isinstance(answer[0], Held)
+                await built.gate.withdraw(answer[0])
+            assert await built.gate.approvals.pending() == []
+
+    play(tmp_path, story)
+
+
 def test_a_rehearsal_is_not_held(tmp_path: Path) -> None:
     async def story(built: House) -> None:
         session, _ = await built.session("alice")

@@ -128,6 +128,21 @@ class Gate:
         """Decide a batch: one answer per operation, in order. One journal commit for all of them, before
         any permit is handed out. Never raises for an operation's sake: what fails is refused."""
         answers: list[Answered] = []
+        gone: BaseException | None = None
+        try:
+            await self._admit(session, operations, answers)
+            await self._secure(session)
+        except Exception as error:
+            return self._unrecorded(session, operations, error)
+        except BaseException as left:
+            gone = left
+        if gone is not None:  # whoever asked has gone before the answer: nobody would wait for people
+            for held in [answer for answer in answers if isinstance(answer, Held)]:
+                await self.withdraw(held)
+            raise gone
+        return answers
+
+    async def _admit(self, session: Session, operations: Sequence[Operation], answers: list[Answered]) -> None:
         for operation in operations:
             exchange = self._begin(session, operation)
             try:
@@ -135,11 +150,6 @@ class Gate:
                 answers.append(await self._hold(exchange, answer) if isinstance(answer, Decision) else answer)
             except Exception as error:
                 answers.append(self._refuse(exchange, _refusal_of(error, self._contact)))
-        try:
-            await self._secure(session)
-        except Exception as error:
-            return self._unrecorded(session, operations, error)
-        return answers
 
     def admit_at_once(self, session: Session, operations: Sequence[Operation]) -> list[Answered] | None:
         """As `admit`, where there is nothing to wait for: a `write-through` resource, and nothing to hold. None,
@@ -181,9 +191,7 @@ class Gate:
         except BaseException as left:
             gone = left
         if gone is not None:
-            # Shielded: whoever cancels twice must not leave a request open that nobody waits for.
-            await asyncio.shield(self.approvals.withdraw(held.id, "the client gave up or went away"))
-            self._settle(exchange, Outcome.CANCELLED, "withdrawn while held")
+            await self.withdraw(held)
             raise gone
         try:
             if answer is None:
@@ -194,6 +202,13 @@ class Gate:
             return answered
         except Exception as error:
             return self._refuse(exchange, _refusal_of(error, self._contact))
+
+    async def withdraw(self, held: Held) -> None:
+        """Nobody waits for this answer any more. Does nothing to a request that is over. Shielded: whoever cancels
+        twice must not leave a request open."""
+        await asyncio.shield(self.approvals.withdraw(held.id, "the client gave up or went away"))
+        if held.exchange.session.id in self.sessions:
+            self._settle(held.exchange, Outcome.CANCELLED, "withdrawn while held")
 
     def foresee(self, principal: Principal, operations: Iterable[Operation]) -> list[Decision]:
         """What would be decided, without effects: for listings and explanations."""
@@ -336,19 +351,30 @@ class Gate:
         if earlier is not None:
             exchange.approved_by, exchange.approval = earlier.approved_by, earlier.id
             return self._decide_approved(exchange, earlier.groups)
-        request = await self.approvals.request(
-            principal=session.principal,
-            resource=operation.resource,
-            groups=decision.groups,
-            digest=exchange.digest,
-            title=operation.title,
-            text=operation.text or operation.title,
-            facts={**operation.facts, "effects": frozenset(_words(operation.effects))},  # people read effects first
-            rules=decision.rules,
-            reasons=decision.reasons,
-            session_id=session.id,
-            policy=decision.policy,
+        asking = asyncio.ensure_future(
+            self.approvals.request(
+                principal=session.principal,
+                resource=operation.resource,
+                groups=decision.groups,
+                digest=exchange.digest,
+                title=operation.title,
+                text=operation.text or operation.title,
+                facts={**operation.facts, "effects": frozenset(_words(operation.effects))},  # people read effects first
+                rules=decision.rules,
+                reasons=decision.reasons,
+                session_id=session.id,
+                policy=decision.policy,
+            )
         )
+        gone: BaseException | None = None
+        try:
+            await asyncio.shield(asking)
+        except asyncio.CancelledError as left:
+            gone = left
+        request = await asking
+        if gone is not None:  # the request may be there already, and nobody would know its id
+            await asyncio.shield(self.approvals.withdraw(request.id, "the client gave up or went away"))
+            raise gone
         exchange.approval = request.id
         self._note(exchange, "held", groups=sorted(decision.groups), rules=list(decision.rules), approval=request.id)
         link = f"{self._console_url}/approvals/{request.id}" if self._console_url else ""

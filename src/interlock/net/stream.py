@@ -277,6 +277,7 @@ class Conversation:
             cancelled = error
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+        await self._gate.withdraw(held)  # `wait` may not even have begun
         if self._closing:
             raise cancelled
         return Refusal("approval-expired", f"the wait for approval {held.id} was cancelled; the request is withdrawn")

@@ -217,24 +217,19 @@ class Gate:
 
     def credential(self, permit: Permit) -> Credential:
         """The resource's credential, for a live `connect` permit only."""
-        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
-            raise ResourceError("credentials are only for a permitted connect")
-        permit.check()
+        _connecting(permit, "credentials are").check()
         return self.registry.credential(permit.exchange.operation.resource)
 
     def login(self, permit: Permit, data: bytes) -> Cleared:
         """Clear the gateway's own login towards upstream under a `connect` permit. It holds credentials: it is
         never recorded."""
-        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
-            raise ResourceError("logging in is only for a permitted connect")
-        permit.check()
+        _connecting(permit, "logging in is").check()
         return Cleared(_MINT, data)
 
     def cancel(self, permit: Permit, data: bytes) -> Cleared:
         """Clear a cancel request towards upstream under a `connect` permit. It holds a key, so it is never recorded;
         it can only stop what runs, so it stays good when trust has ended."""
-        if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
-            raise ResourceError("cancelling is only for a permitted connect")
+        _connecting(permit, "cancelling is")
         return Cleared(_MINT, data)
 
     # -- down ----------------------------------------------------------------------------------------
@@ -549,6 +544,13 @@ class _Release:
             exchange.masked, exchange.hidden = dict(self._lens.masked), self._lens.hidden
         gate.evidence.record(session.id, "down", exchange.id, seen)
         return Cleared(_MINT, seen)
+
+
+def _connecting(permit: Permit, what: str) -> _Permit:
+    """The permit, if it is one of ours for a connect. Raises `ResourceError` otherwise."""
+    if permit.exchange.operation.kind != "connect" or not isinstance(permit, _Permit):
+        raise ResourceError(f"{what} only for a permitted connect")
+    return permit
 
 
 def connect_operation(resource: Resource, title: str = "connect") -> Operation:

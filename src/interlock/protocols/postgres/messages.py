@@ -16,10 +16,8 @@ from interlock.errors import ProtocolError
 HEADER = 5
 """Bytes before the body of a typed message: its type, and its length without the type."""
 
-_INT16 = Struct("!h")
 _INT32 = Struct("!i")
 _UINT16 = Struct("!H")
-_UINT32 = Struct("!I")
 _FIELD = Struct("!IhIhih")
 
 Side = Literal["client", "upstream"]
@@ -80,17 +78,11 @@ class Reader:
         value: int = shape.unpack_from(self._data, start)[0]
         return value
 
-    def int16(self) -> int:
-        return self._number(_INT16)
-
     def int32(self) -> int:
         return self._number(_INT32)
 
     def uint16(self) -> int:
         return self._number(_UINT16)
-
-    def uint32(self) -> int:
-        return self._number(_UINT32)
 
     def take(self, count: int) -> bytes:
         start = self._at
